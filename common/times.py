@@ -1,0 +1,11 @@
+"""Times as the API shows them: UTC, ISO 8601, milliseconds and `Z`."""
+
+from datetime import UTC, datetime
+
+
+def isoformat(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def isoformat_or_none(moment: datetime | None) -> str | None:
+    return None if moment is None else isoformat(moment)
