@@ -1,0 +1,306 @@
+"""The interface between AIWM and whatever runs the VMs, and the plain data that crosses it.
+
+A backend takes and gives frozen dataclasses and knows no database. Every method may be repeated: `create_disk`
+of a disk that is there, `start` of a domain that runs and `undefine` of one that is gone succeed and change nothing.
+Only workers call a backend, except for what `Capabilities.local_reads` allows.
+
+Units: RAM in MiB (`ram_mb`), disks in GiB (`disk_gb`), sizes of snapshots in bytes, times in UTC.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+
+@dataclass(frozen=True)
+class NodeRef:
+    """A hypervisor. `uri` is a libvirt connection URI: https://libvirt.org/uri.html"""
+
+    id: str
+    name: str
+    uri: str = ""
+
+
+@dataclass(frozen=True)
+class GpuSpec:
+    """A whole GPU (`profile` is None), or one MIG instance of it at a memory slice."""
+
+    device_id: str
+    model: str
+    memory_mb: int
+    pci_address: str
+    profile: str | None = None
+    start_slice: int | None = None
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """The one interface. With `ip_mode` "dhcp" the three addresses are None. `vlan_id` None is untagged."""
+
+    mac: str
+    vlan_id: int | None
+    ip_mode: str
+    ip_address: str | None = None
+    netmask: str | None = None
+    gateway: str | None = None
+
+
+@dataclass(frozen=True)
+class CloudInitSpec:
+    hostname: str | None = None
+    ssh_public_key: str | None = None
+    username: str | None = None
+
+
+@dataclass(frozen=True)
+class PowerIntent:
+    """What the power should be, and the moment since which it should be so."""
+
+    on: bool
+    since: datetime
+
+
+@dataclass(frozen=True)
+class VmSpec:
+    """All that a node must know of a VM. The domain is named `vm-<id>`."""
+
+    id: str
+    name: str
+    organization: str
+    os_image: str
+    vcpus: int
+    ram_mb: int
+    disk_gb: int
+    network: NetworkSpec
+    power: PowerIntent
+    gpus: tuple[GpuSpec, ...] = ()
+    cloud_init: CloudInitSpec | None = None
+
+    @property
+    def domain_name(self) -> str:
+        return f"vm-{self.id}"
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A password for the seed: a crypt(3) hash for Linux, in clear for Windows. Never printed."""
+
+    value: str = field(repr=False)
+    hashed: bool
+
+
+class Power(Enum):
+    MISSING = "missing"  # the node knows no such domain
+    OFF = "off"
+    RUNNING = "running"
+    PAUSED = "paused"
+    CRASHED = "crashed"
+
+
+@dataclass(frozen=True)
+class DomainState:
+    """A domain as its node sees it. `booted` is False while a running guest is not yet up.
+
+    `reason` says in words why it is paused, crashed or off; `ip_address` is one seen on its interface.
+    """
+
+    power: Power
+    booted: bool = False
+    reason: str = ""
+    ip_address: str | None = None
+
+
+@dataclass(frozen=True)
+class GpuReport:
+    device_id: str
+    model: str
+    memory_mb: int
+    pci_address: str
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """What a node is and has. None for what it cannot tell: nothing is invented."""
+
+    boot_id: str
+    vcpus: int | None = None
+    ram_mb: int | None = None
+    disk_gb: int | None = None
+    os_images: tuple[str, ...] | None = None
+    gpus: tuple[GpuReport, ...] | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One bulk look at a node: the state of each VM asked for, by id, and names of domains that are not ours."""
+
+    boot_id: str
+    domains: Mapping[str, DomainState]
+    foreign: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GpuMetrics:
+    """`utilization` in percent, memory in MiB, `temperature` in degrees Celsius."""
+
+    device_id: str
+    utilization: float
+    memory_used_mb: int
+    memory_total_mb: int
+    temperature: int
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """One sample. None where the backend cannot know, with the reason in `unavailable` under the member's name
+    (`cpu`, `memory`, `disk`, `gpu`, `network`). `cpu_usage` is percent of all vCPUs; bytes count since the start."""
+
+    timestamp: datetime
+    cpu_usage: float | None = None
+    memory_used_mb: int | None = None
+    disk_used_gb: float | None = None
+    gpus: tuple[GpuMetrics, ...] = ()
+    rx_bytes: int | None = None
+    tx_bytes: int | None = None
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """`level` is debug, info, warning or error."""
+
+    timestamp: datetime
+    level: str
+    message: str
+
+
+@dataclass(frozen=True)
+class SnapshotSpec:
+    """`with_memory`: taken while the VM ran, so that a restore brings it back running."""
+
+    id: str
+    name: str
+    with_memory: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something in a spec that this backend will not take. `field` is the API's path below `config`."""
+
+    field: str
+    message: str
+    code: str = "invalid"
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """`local_reads`: logs and metrics are computed without reaching a node, so that the web process may ask.
+    `instant_snapshots`: a snapshot costs nothing and is complete when asked for."""
+
+    local_reads: bool = False
+    instant_snapshots: bool = False
+
+
+class Backend(ABC):
+    """A way to run VMs. Built once a process from `VM_BACKEND`'s `OPTIONS`."""
+
+    capabilities = Capabilities()
+
+    def __init__(self, **options: Any) -> None:
+        if options:
+            raise ValueError(f"{type(self).__name__} knows no option {', '.join(sorted(options))}")
+
+    def check(self, spec: VmSpec) -> Sequence[Fault]:
+        """Faults of a spec that the API's schema lets pass. Reaches no node."""
+        return ()
+
+    # The node
+
+    @abstractmethod
+    def probe(self, node: NodeRef) -> NodeReport:
+        """What the node is and has. Raises NodeUnreachable."""
+
+    @abstractmethod
+    def observe(self, node: NodeRef, vms: Sequence[VmSpec]) -> Observation:
+        """The state of all of these VMs in one call. Raises NodeUnreachable."""
+
+    def domain(self, node: NodeRef, vm: VmSpec) -> DomainState:
+        """The state of one VM. Raises NodeUnreachable."""
+        return self.observe(node, [vm]).domains[vm.id]
+
+    # Disks and definition
+
+    @abstractmethod
+    def create_disk(self, node: NodeRef, vm: VmSpec) -> None:
+        """Clone the image and grow it to `disk_gb`; grow one that is there. Never shrinks."""
+
+    @abstractmethod
+    def grow_disk(self, node: NodeRef, vm: VmSpec) -> None:
+        """Grow the VM's disk to `disk_gb`. Raises Refused where it is gone: a new one would be an empty one."""
+
+    @abstractmethod
+    def delete_disks(self, node: NodeRef, vm: VmSpec) -> None:
+        """Remove the VM's disk, seed and whatever else is its own on the node."""
+
+    @abstractmethod
+    def write_seed(self, node: NodeRef, vm: VmSpec, secret: Secret | None) -> None:
+        """Write the cloud-init seed, over one that is there."""
+
+    @abstractmethod
+    def remove_seed(self, node: NodeRef, vm: VmSpec) -> None:
+        """Detach and remove the seed."""
+
+    @abstractmethod
+    def define(self, node: NodeRef, vm: VmSpec) -> None:
+        """Define the domain as the spec says, over an older definition."""
+
+    @abstractmethod
+    def undefine(self, node: NodeRef, vm: VmSpec) -> None:
+        """Remove the definition with its snapshots' metadata. The domain must be off."""
+
+    # Power
+
+    @abstractmethod
+    def start(self, node: NodeRef, vm: VmSpec) -> None:
+        """Power on."""
+
+    @abstractmethod
+    def shutdown(self, node: NodeRef, vm: VmSpec) -> None:
+        """Ask the guest to shut down; returns at once, whether it will or not."""
+
+    @abstractmethod
+    def power_off(self, node: NodeRef, vm: VmSpec) -> None:
+        """Cut the power; returns when the domain is off or gone."""
+
+    # Snapshots
+
+    def snapshot_refusal(self, vm: VmSpec, with_memory: bool) -> str | None:
+        """Why this VM can have no such snapshot, or None. Reaches no node."""
+        return None
+
+    @abstractmethod
+    def create_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec) -> int:
+        """Take it, or find it by its id if it is there. Gives its size in bytes."""
+
+    @abstractmethod
+    def restore_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec, asked_at: datetime) -> bool:
+        """Bring the VM back to it, in the power state of `vm.power`. False while it works: ask again."""
+
+    @abstractmethod
+    def delete_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec) -> None:
+        """Remove it."""
+
+    # Watching
+
+    @abstractmethod
+    def metrics(self, node: NodeRef, vms: Sequence[VmSpec]) -> Mapping[str, Metrics]:
+        """A sample of each VM that runs, by id, in one call. Raises NodeUnreachable."""
+
+    @abstractmethod
+    def guest_log(self, node: NodeRef, vm: VmSpec, since: datetime | None, limit: int) -> Sequence[LogLine]:
+        """The newest `limit` lines of the guest's own log since then, oldest first."""

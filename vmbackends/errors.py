@@ -1,0 +1,22 @@
+"""What a backend raises. Each message names the node or VM and says what an operator can do."""
+
+
+class BackendError(Exception):
+    """The base of all. `code` is the engine's own error code, where it has one."""
+
+    def __init__(self, message: str, *, code: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+
+class NodeUnreachable(BackendError):
+    """The node does not answer. Nothing is known of what it did; the call may be repeated."""
+
+
+class Refused(BackendError):
+    """The node answered and will not do it: no space, no such image, an invalid domain."""
+
+
+class NotSupported(Refused):
+    """This node or VM can never do it as it is; the message says what would help."""
