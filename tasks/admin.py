@@ -1,0 +1,65 @@
+"""Tasks and workers, to be looked at: what changes them are actions and workers alone."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import BooleanField, ExpressionWrapper, Q
+from django.db.models.functions import Now
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+
+from tasks.models import HEARTBEAT_LIMIT, Task, Worker
+
+
+class _ReadOnly(ModelAdmin):
+    actions = None
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Task)
+class TaskAdmin(_ReadOnly):
+    list_display = ("public_id", "type", "status", "progress", "message", "subject_id", "created_at", "finished_at")
+    list_filter = ("status", "type")
+    search_fields = ("=id", "=subject_id", "=node_id", "=org_id", "worker", "error")
+    search_help_text = "An id of a task, VM, node or organization; a worker; words of an error"
+    show_full_result_count = False
+    list_per_page = 50
+    fieldsets = (
+        (None, {"fields": ("public_id", "type", "status", "progress", "message", "error")}),
+        ("About", {"fields": ("subject_id", "org_id", "node_id", "created_by", "payload", "outcome")}),
+        ("Times", {"fields": ("created_at", "started_at", "finished_at", "not_before", "deadline_at")}),
+        ("Worker", {"fields": ("worker", "attempt", "deaths", "lease_until", "node_slot", "state")}),
+    )
+
+    @admin.display(description="task")
+    def public_id(self, task: Task) -> str:
+        return task.public_id
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        found: tuple[Any, bool] = super().get_search_results(
+            request, queryset, search_term.strip().removeprefix("task-")
+        )
+        return found
+
+
+@admin.register(Worker)
+class WorkerAdmin(_ReadOnly):
+    list_display = ("host", "pid", "is_alive", "started_at", "seen_at")
+    list_filter = ("host",)
+    search_fields = ("host", "=pid")
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        heard_of = Q(seen_at__gte=Now() - HEARTBEAT_LIMIT)
+        return super().get_queryset(request).annotate(alive=ExpressionWrapper(heard_of, BooleanField()))
+
+    @admin.display(description="alive", boolean=True)
+    def is_alive(self, worker: Any) -> bool:
+        return bool(worker.alive)
