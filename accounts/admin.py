@@ -1,0 +1,181 @@
+"""Organizations, users and the audit trail in the admin. Each change goes by `accounts.actions`."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
+from django.db import transaction
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_post_parameters
+from unfold.admin import ModelAdmin
+from unfold.forms import AdminPasswordChangeForm, UserCreationForm
+
+from accounts import actions, guard
+from accounts.adminbase import ActingAdmin, ReadOnlyAdmin, admin_actor
+from accounts.forms import LoginForm, UserForm
+from accounts.models import AuditEntry, IdempotencyKey, LoginFailure, Organization, UsedRefresh, User
+from accounts.quotas import NAMES
+
+admin.site.login_form = LoginForm
+admin.site.unregister(Group)
+
+_POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
+
+
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc] # unfold has no types
+    """What staff may do in the admin, by group. Only superusers hand it out."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return _is_superuser(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return _is_superuser(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return _is_superuser(request)
+
+
+@admin.register(Organization)
+class OrganizationAdmin(ActingAdmin):
+    list_display = ("name", *(column for name in NAMES[:5] for column in (f"used_{name}", f"quota_{name}")))
+    search_fields = ("name", "id")
+    readonly_fields = ("id", *(f"used_{name}" for name in NAMES), "created_at")
+    fieldsets = (
+        (None, {"fields": ("name", "id", "created_at")}),
+        ("Quota", {"fields": tuple(f"quota_{name}" for name in NAMES)}),
+        ("In use", {"fields": tuple(f"used_{name}" for name in NAMES)}),
+    )
+
+    def save_model(self, request: HttpRequest, obj: Organization, form: Any, change: bool) -> None:
+        if change:
+            values = {name: form.cleaned_data[name] for name in form.changed_data}
+            actions.change_organization(admin_actor(request), obj.id, values)
+        else:
+            actions.add_organization(admin_actor(request), obj)
+
+
+@admin.register(User)
+class UserAdmin(ActingAdmin, DjangoUserAdmin):  # type: ignore[type-arg] # no generic when it runs
+    form = UserForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ("username", "email", "organization", "role", "is_staff", "is_active", "last_login")
+    list_filter = ("role", "is_staff", "is_active", "organization")
+    list_select_related = ("organization",)
+    search_fields = ("username", "email", "first_name", "last_name", "id")
+    autocomplete_fields = ("organization",)
+    filter_horizontal = ()
+    fieldsets = (
+        (None, {"fields": ("username", "password", "id")}),
+        ("Person", {"fields": ("first_name", "last_name", "email")}),
+        ("Organization", {"fields": ("organization", "role", "is_active")}),
+        ("Operator", {"fields": _POWERS}),
+        ("Times", {"fields": ("last_login", "date_joined")}),
+    )
+    add_fieldsets = (
+        (None, {"fields": ("username", "email", "organization", "role", "usable_password", "password1", "password2")}),
+    )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+        # Or staff who may change users could make operators of themselves and of others.
+        return ("id", "last_login", "date_joined", *(() if _is_superuser(request) else _POWERS))
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        above = isinstance(obj, User) and (obj.is_superuser or obj.is_staff) and obj != request.user
+        if above and not _is_superuser(request):
+            return False
+        return bool(super().has_change_permission(request, obj))
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        if change:
+            values = {
+                "organization_id" if name == "organization" else name: getattr(
+                    obj, "organization_id" if name == "organization" else name
+                )
+                for name in form.changed_data
+                if name not in ("groups", "user_permissions", "password")
+            }
+            actions.change_user(admin_actor(request), obj.id, values)
+        else:
+            actions.add_user(admin_actor(request), obj)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        before = _permissions(form.instance)
+        super().save_related(request, form, formsets, change)
+        actions.record_permissions(admin_actor(request), form.instance, before, _permissions(form.instance))
+
+    @method_decorator(sensitive_post_parameters())
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002
+        with transaction.atomic():
+            before = User.objects.filter(pk=id).first()
+            response: HttpResponse = super().user_change_password(request, id, form_url)
+            after = User.objects.filter(pk=id).first()
+            if before is not None and after is not None and before.password != after.password:
+                actions.record_password(admin_actor(request), after)
+        return response
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnlyAdmin):
+    list_display = ("at", "actor_name", "action", "object_type", "object_id", "via", "address")
+    list_filter = ("via", "object_type")
+    search_fields = ("actor_name", "action", "object_id", "request_id")
+    date_hierarchy = "at"
+    show_full_result_count = False
+
+
+@admin.register(LoginFailure)
+class LoginFailureAdmin(ReadOnlyAdmin):
+    """Deleting a row here, which asks for confirmation, lets that pair log in again."""
+
+    list_display = ("key", "failures", "last_at", "locked_until")
+    search_fields = ("key",)
+    search_help_text = "A user name and an address with a space between: only a digest of the two is stored."
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[LoginFailure], search_term: str
+    ) -> tuple[QuerySet[LoginFailure], bool]:
+        username, _, address = search_term.strip().rpartition(" ")
+        if username:
+            return queryset.filter(key=guard.key_of(username, address)), False
+        found: tuple[QuerySet[LoginFailure], bool] = super().get_search_results(request, queryset, search_term)
+        return found
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return isinstance(request.user, User) and request.user.has_perm("accounts.delete_loginfailure")
+
+    def delete_model(self, request: HttpRequest, obj: LoginFailure) -> None:
+        actions.clear_lockouts(admin_actor(request), [obj.key])
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[LoginFailure]) -> None:
+        actions.clear_lockouts(admin_actor(request), list(queryset.values_list("key", flat=True)))
+
+
+@admin.register(UsedRefresh)
+class UsedRefreshAdmin(ReadOnlyAdmin):
+    list_display = ("jti", "expires_at")
+    search_fields = ("jti",)
+
+
+@admin.register(IdempotencyKey)
+class IdempotencyKeyAdmin(ReadOnlyAdmin):
+    list_display = ("key", "status", "created_at")
+    search_fields = ("key",)
+    # Not the answers: they are their users' own.
+    fields = ("key", "status", "headers", "created_at")
+
+
+def _is_superuser(request: HttpRequest) -> bool:
+    return isinstance(request.user, User) and request.user.is_superuser
+
+
+def _permissions(user: User) -> dict[str, list[str]]:
+    return {
+        "groups": sorted(user.groups.values_list("name", flat=True)),
+        "user_permissions": sorted(user.user_permissions.values_list("codename", flat=True)),
+    }

@@ -1,0 +1,31 @@
+"""Passwords, for the API and the admin alike."""
+
+from typing import Any
+
+from django.contrib.auth.backends import ModelBackend
+from django.http import HttpRequest
+
+from accounts import guard
+from accounts.models import User
+from common.addresses import client_address
+
+
+class GuardedBackend(ModelBackend):
+    """Django's own, behind the lock-out. Raises Throttled while a pair of name and address is locked out.
+
+    Django's hashes a password for an unknown name too, so that the time tells nothing about which names exist.
+    """
+
+    def authenticate(
+        self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any
+    ) -> User | None:
+        if username is None or password is None:
+            return None
+        address = client_address(request) if request is not None else ""
+        guard.check(username, address)
+        user = super().authenticate(request, username=username, password=password)
+        if not isinstance(user, User):
+            guard.failed(username, address)
+            return None
+        guard.succeeded(username, address)
+        return user

@@ -1,0 +1,30 @@
+"""The admin's forms for people."""
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth.forms import UserChangeForm as DjangoUserChangeForm
+from unfold.forms import AuthenticationForm, UserChangeForm
+
+from common.errors import Throttled
+
+
+class LoginForm(AuthenticationForm):  # type: ignore[misc] # unfold has no types
+    """The log-in of the admin. A lock-out is told like a wrong password, with how long it lasts."""
+
+    def clean(self) -> dict[str, Any]:
+        try:
+            cleaned: dict[str, Any] = super().clean()
+        except Throttled as e:
+            raise forms.ValidationError(e.message, code="throttled") from e
+        return cleaned
+
+
+class UserForm(UserChangeForm):  # type: ignore[misc] # unfold has no types
+    """Unfold's, which breaks for staff who may look and not change: they have no password field."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if "password" in self.base_fields:
+            super().__init__(*args, **kwargs)
+        else:
+            DjangoUserChangeForm.__init__(self, *args, **kwargs)

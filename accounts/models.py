@@ -1,0 +1,126 @@
+"""Organizations, their users and quotas, and what keeps tokens and the audit trail."""
+
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import AbstractUser, UserManager
+from django.db import models
+
+from common.fields import ObjectIdField, object_id_key
+
+
+class Role(models.TextChoices):
+    VIEWER = "viewer"  # reads; no console
+    MEMBER = "member"  # reads, and writes what the organization owns
+    ADMIN = "admin"  # the same, and sees the organization's users
+
+
+class Organization(models.Model):
+    """A tenant. `used_*` is what its VMs hold, changed only by the conditional updates of `accounts.quotas`."""
+
+    id = object_id_key()
+    name = models.CharField(max_length=100, unique=True)
+    quota_vms = models.PositiveIntegerField(default=20)
+    quota_vcpus = models.PositiveIntegerField(default=64)
+    quota_ram_mb = models.PositiveBigIntegerField(default=262_144)
+    quota_disk_gb = models.PositiveBigIntegerField(default=2_048)
+    quota_gpus = models.PositiveIntegerField(default=0)
+    quota_mig_instances = models.PositiveIntegerField(default=0)
+    used_vms = models.PositiveIntegerField(default=0, editable=False)
+    used_vcpus = models.PositiveIntegerField(default=0, editable=False)
+    used_ram_mb = models.PositiveBigIntegerField(default=0, editable=False)
+    used_disk_gb = models.PositiveBigIntegerField(default=0, editable=False)
+    used_gpus = models.PositiveIntegerField(default=0, editable=False)
+    used_mig_instances = models.PositiveIntegerField(default=0, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AccountManager(UserManager["User"]):
+    def create_superuser(
+        self, username: str, email: str | None = None, password: str | None = None, **fields: Any
+    ) -> "User":
+        """The first operator needs an organization to belong to; without one named it is `operators`."""
+        if "organization" not in fields and "organization_id" not in fields:
+            fields["organization"], _ = Organization.objects.get_or_create(name="operators")
+        return super().create_superuser(username, email, password, **fields)
+
+
+class User(AbstractUser):
+    """A person or a program. `is_staff` makes an operator; Django's permissions bind them in the admin besides."""
+
+    id = object_id_key()
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="users")
+    role = models.CharField(max_length=10, choices=Role.choices, default=Role.MEMBER)
+    # Raised when the user is switched off: refresh tokens from before stay dead when they are switched on again.
+    token_epoch = models.PositiveIntegerField(default=0, editable=False)
+
+    objects: ClassVar[AccountManager] = AccountManager()
+
+    class Meta(AbstractUser.Meta):
+        ordering = ("username",)
+
+
+class UsedRefresh(models.Model):
+    """A refresh token that is used up or revoked. The primary key decides between two tabs that rotate one."""
+
+    jti = models.CharField(primary_key=True, max_length=64)
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.jti
+
+
+class LoginFailure(models.Model):
+    """Failed log-ins of one (username, address); `key` is a digest of both."""
+
+    key = models.CharField(primary_key=True, max_length=64)
+    failures = models.PositiveIntegerField(default=0)
+    last_at = models.DateTimeField(db_index=True)
+    locked_until = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class AuditEntry(models.Model):
+    """One change: who, from where, by what, on what, before and after. Append-only; secrets are masked."""
+
+    id = object_id_key()
+    at = models.DateTimeField(auto_now_add=True, db_index=True)
+    actor_id = ObjectIdField(null=True)
+    actor_name = models.CharField(max_length=150)
+    org_id = ObjectIdField(null=True, help_text="the organization that owns the object")
+    via = models.CharField(max_length=10)
+    address = models.CharField(max_length=45, blank=True, default="")
+    request_id = models.CharField(max_length=64, blank=True, default="")
+    action = models.CharField(max_length=60)
+    object_type = models.CharField(max_length=40)
+    object_id = models.CharField(max_length=64, db_index=True)
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+
+    class Meta:
+        ordering = ("-at", "-id")
+        verbose_name_plural = "audit entries"
+
+    def __str__(self) -> str:
+        return f"{self.actor_name} {self.action} {self.object_type} {self.object_id}"
+
+
+class IdempotencyKey(models.Model):
+    """A POST that carried `Idempotency-Key`. `key` is a digest of user, method, path and key; `body` an HMAC."""
+
+    key = models.CharField(primary_key=True, max_length=64)
+    body = models.CharField(max_length=64)
+    created_at = models.DateTimeField(db_index=True)
+    status = models.PositiveSmallIntegerField(null=True, help_text="of the kept answer; null while it runs")
+    headers = models.JSONField(default=dict)
+    answer = models.TextField(blank=True, default="")
+
+    def __str__(self) -> str:
+        return self.key
