@@ -1,0 +1,195 @@
+"""The one home of each change of a node. The API, the admin and commands call these; operators alone may."""
+
+from typing import Any
+
+from django.db import IntegrityError
+from django.db.models import F
+from django.utils import timezone
+
+from accounts import audit
+from accounts.actors import Actor
+from common.db import atomic
+from common.errors import Conflict, PreconditionFailed
+from nodes.hardware import set_gpus, set_images
+from nodes.models import Gpu, Node, NodeImage
+from nodes.queries import find_node
+from nodes.refresh import REFRESH
+from nodes.requests import CapacityBody, CapacityPatch, NodeCreate, NodePatch
+from tasks.models import OPEN, Task
+from tasks.queue import enqueue
+
+
+def create(actor: Actor, body: NodeCreate) -> Node:
+    """Raises Forbidden, ValidationFailed, or Conflict where the name is taken."""
+    try:
+        return _create(actor, body)
+    except IntegrityError as e:
+        raise _name_taken(body.name) from e
+
+
+def update(actor: Actor, node_id: str, body: NodePatch, version: int | None = None) -> Node:
+    """Change what the body names. With a `version`, only if it is still that one. Raises NotFound, Forbidden,
+    ValidationFailed, PreconditionFailed, or Conflict for what VMs keep from being changed."""
+    try:
+        return _update(actor, node_id, body, version)
+    except IntegrityError as e:
+        raise _name_taken(body.name) from e
+
+
+@atomic
+def delete(actor: Actor, node_id: str, version: int | None = None) -> None:
+    """Take a node out. Raises NotFound, Forbidden, PreconditionFailed, or Conflict while VMs are on it.
+
+    Every VM holds room until nothing of it is on the node any more, so a node that promises no room is empty; the
+    row itself stays, because those of deleted VMs name it.
+    """
+    node = find_node(node_id)
+    actor.require_operator()
+    rows = _rows(node, version).filter(used_vcpus=0, used_ram_mb=0, used_disk_gb=0)
+    freed_name = f"{node.name[:75]}-{node.id}"
+    if not rows.update(deleted_at=timezone.now(), name=freed_name, enabled=False, version=F("version") + 1):
+        raise _refusal(node, version, f"VMs are on {node.name}, or are still being removed from it. Delete them first.")
+    before = summary(node)
+    Gpu.objects.filter(node=node).delete()
+    NodeImage.objects.filter(node=node).delete()
+    _record(actor, "node.delete", node, before, None)
+
+
+def set_maintenance(actor: Actor, node_id: str, on: bool) -> Node:
+    """In maintenance a node takes no new VMs; those on it can be started and stopped as ever."""
+    return update(actor, node_id, NodePatch(enabled=not on))
+
+
+def mark_lost(actor: Actor, node_id: str, lost: bool = True) -> Node:
+    """Say that a node will not come back as it was, or take that back: it is in maintenance afterwards."""
+    return update(actor, node_id, NodePatch(lost=lost))
+
+
+@atomic
+def refresh(actor: Actor, node_id: str) -> Task:
+    """Ask a worker to look at the node. Gives the task of an earlier call if that is still open.
+
+    Raises NotFound, Forbidden, or Conflict for a lost node.
+    """
+    node = find_node(node_id)
+    actor.require_operator()
+    if node.lost:
+        raise Conflict(f'{node.name} is marked lost and is left alone. Take that back first (PATCH {{"lost": false}}).')
+    task = Task.objects.filter(subject_id=node.id, type=REFRESH, status__in=OPEN).first()
+    if task is None:
+        # Of no node, as to the queue: it would pass over a node that is out of reach, and this finds out.
+        task = enqueue(REFRESH, subject_id=node.id, node_id=None, org_id=None, created_by=actor.user_id)
+        _record(actor, "node.refresh", node, None, {"taskId": task.public_id})
+    return task
+
+
+def summary(node: Node) -> dict[str, Any]:
+    """What an operator may change of a node, as the audit trail keeps it."""
+    gpus = Gpu.objects.filter(node=node).order_by("device_id")
+    return {
+        "name": node.name,
+        "hostname": node.hostname,
+        "segment": node.segment,
+        "uri": node.uri,
+        "enabled": node.enabled,
+        "lost": node.lost,
+        "capacity": {"vcpus": node.cap_vcpus, "ramMB": node.cap_ram_mb, "diskGB": node.cap_disk_gb},
+        "vcpuOvercommit": node.vcpu_overcommit,
+        "gpus": [
+            {
+                "deviceId": gpu.device_id,
+                "model": gpu.model,
+                "memoryMB": gpu.memory_mb,
+                "pciAddress": gpu.pci_address,
+                "use": gpu.use,
+            }
+            for gpu in gpus
+        ],
+        "osImages": sorted(NodeImage.objects.filter(node=node).values_list("os_image", flat=True)),
+    }
+
+
+@atomic
+def _create(actor: Actor, body: NodeCreate) -> Node:
+    actor.require_operator()
+    if Node.objects.filter(name=body.name).exists():
+        raise _name_taken(body.name)
+    node = Node.objects.create(**_columns(body))
+    set_gpus(node, body.gpus)
+    set_images(node, body.os_images)
+    _record(actor, "node.create", node, None, summary(node))
+    return node
+
+
+@atomic
+def _update(actor: Actor, node_id: str, body: NodePatch, version: int | None) -> Node:
+    node = find_node(node_id)
+    actor.require_operator()
+    before = summary(node)
+    columns = _columns(body)
+    if Node.objects.filter(name=columns.get("name", node.name)).exclude(pk=node.pk).exists():
+        raise _name_taken(body.name)
+    rows = _rows(node, version)
+    if columns.get("enabled"):
+        if node.lost:
+            raise Conflict(f"{node.name} is marked lost. Take that back first, and compare its domains.")
+        rows = rows.filter(lost=False)
+    moves = columns.get("segment", node.segment) != node.segment
+    if moves:
+        # Addresses are claimed by segment. No new VM can come in between: in maintenance there is no room for any.
+        rows = rows.filter(enabled=False, used_vcpus=0, used_ram_mb=0, used_disk_gb=0)
+    if not rows.update(**columns, version=F("version") + 1, updated_at=timezone.now()):
+        reason = (
+            f"The segment of {node.name} can be changed in maintenance and without VMs only."
+            if moves
+            else f"{node.name} was changed in this moment. Try again."
+        )
+        raise _refusal(node, version, reason)
+    if "gpus" in body.model_fields_set:
+        set_gpus(node, body.gpus)
+    if "os_images" in body.model_fields_set:
+        set_images(node, body.os_images)
+    node.refresh_from_db()
+    _record(actor, "node.update", node, before, summary(node))
+    return node
+
+
+def _columns(body: NodeCreate | NodePatch) -> dict[str, Any]:
+    """The columns that a body names; of a new node all."""
+    named = body.model_fields_set if isinstance(body, NodePatch) else set(type(body).model_fields)
+    columns: dict[str, Any] = {
+        name: getattr(body, name)
+        for name in ("name", "hostname", "segment", "enabled", "vcpu_overcommit")
+        if name in named
+    }
+    if "uri" in named:
+        columns["uri"] = body.uri or ""
+    if "capacity" in named:
+        columns |= _capacity_columns(body.capacity)
+    if isinstance(body, NodePatch) and "lost" in named:
+        # Back from being lost it stays in maintenance, until an operator has seen that its domains are as they should.
+        columns |= {"lost": body.lost, "enabled": False}
+    return columns
+
+
+def _capacity_columns(capacity: CapacityBody | CapacityPatch) -> dict[str, int]:
+    return {f"cap_{name}": getattr(capacity, name) for name in capacity.model_fields_set}
+
+
+def _rows(node: Node, version: int | None) -> Any:
+    rows = Node.objects.filter(pk=node.pk)
+    return rows if version is None else rows.filter(version=version)
+
+
+def _refusal(node: Node, version: int | None, reason: str) -> Conflict | PreconditionFailed:
+    if version is not None and not _rows(node, version).exists():
+        return PreconditionFailed(f"{node.name} was changed since you read it. Read it again.")
+    return Conflict(reason)
+
+
+def _name_taken(name: str) -> Conflict:
+    return Conflict(f"There is a node named {name} already.")
+
+
+def _record(actor: Actor, action: str, node: Node, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
+    audit.record(actor, action, object_type="node", object_id=node.id, org_id=None, before=before, after=after)

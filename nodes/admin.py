@@ -1,0 +1,260 @@
+"""Nodes, GPUs, networks and claims in the admin. Every change of a node goes by `nodes.actions`, as the API's do."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.decorators import display
+
+from accounts import audit
+from accounts.actors import Actor
+from accounts.adminbase import ActingAdmin, ReadOnlyAdmin, admin_actor
+from accounts.models import User
+from common.errors import DomainError
+from common.validation import parse
+from nodes import actions, room
+from nodes.forms import GpuForm, NetworkForm, NodeForm, gpu_bodies, image_names
+from nodes.models import Claim, Gpu, Network, Node, NodeImage
+from nodes.requests import NodeCreate, NodePatch
+
+_LABELS = {"online": "success", "offline": "danger", "maintenance": "warning", "lost": "danger"}
+
+
+class GpuInline(TabularInline):  # type: ignore[misc] # unfold has no types
+    model = Gpu
+    form = GpuForm
+    fields = ("device_id", "model", "memory_mb", "pci_address", "use")
+    extra = 0
+
+
+class ImageInline(TabularInline):  # type: ignore[misc] # unfold has no types
+    model = NodeImage
+    fields = ("os_image",)
+    extra = 0
+
+
+class StatusFilter(admin.SimpleListFilter):
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
+        return [(name, name) for name in _LABELS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "lost":
+                return queryset.filter(lost=True)
+            case "maintenance":
+                return queryset.filter(lost=False, enabled=False)
+            case "online" | "offline" as status:
+                return queryset.filter(lost=False, enabled=True, online=status == "online")
+        return queryset
+
+
+@admin.register(Node)
+class NodeAdmin(ActingAdmin):
+    form = NodeForm
+    inlines = (GpuInline, ImageInline)
+    list_display = ("name", "shown_status", "hostname", "segment", "vcpus", "ram", "disk", "last_seen")
+    list_filter = (StatusFilter, "enabled", "segment")
+    search_fields = ("name", "hostname", "=id")
+    search_help_text = "A name, a host name or an id"
+    actions = ("refresh", "maintenance_on", "maintenance_off", "mark_lost", "mark_found", "retire")
+    readonly_fields = ("shown_status", "vcpus", "ram", "disk", "boot_id", "last_seen", "created_at", "updated_at")
+    fieldsets = (
+        (None, {"fields": ("name", "hostname", "uri", "segment", "enabled", "seen_version")}),
+        ("Capacity", {"fields": ("cap_vcpus", "vcpu_overcommit", "cap_ram_mb", "cap_disk_gb")}),
+        ("As it is", {"fields": readonly_fields}),
+    )
+
+    @display(description="status", label=_LABELS)  # type: ignore[untyped-decorator] # unfold has no types
+    def shown_status(self, node: Node) -> str:
+        return node.status
+
+    @admin.display(description="vCPUs promised")
+    def vcpus(self, node: Node) -> str:
+        return f"{node.used_vcpus:,} of {room.capacity(node).vcpus:,}"
+
+    @admin.display(description="RAM promised")
+    def ram(self, node: Node) -> str:
+        return f"{node.used_ram_mb:,} of {node.cap_ram_mb:,} MB"
+
+    @admin.display(description="disk promised")
+    def disk(self, node: Node) -> str:
+        return f"{node.used_disk_gb:,} of {node.cap_disk_gb:,} GB"
+
+    # Forms
+
+    def save_model(self, request: HttpRequest, obj: Node, form: Any, change: bool) -> None:
+        """All of it is saved at once, with the GPUs and images: see `save_related`."""
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        body = form.body()
+        for formset in formsets:
+            formset.save(commit=False)  # writes nothing; what the admin's own history says is read off it
+            if formset.model is Gpu:
+                body["gpus"] = gpu_bodies(formset.forms)
+            else:
+                body["osImages"] = image_names(formset.forms)
+        actor = admin_actor(request)
+        if change:
+            actions.update(actor, form.instance.pk, parse(NodePatch, body), form.cleaned_data["seen_version"])
+        else:
+            form.instance.pk = actions.create(actor, parse(NodeCreate, body)).pk
+
+    # Actions on chosen nodes. Each shows what it will do, and does it when that is posted.
+
+    def has_retire_permission(self, request: HttpRequest) -> bool:
+        return cast(User, request.user).has_perm("nodes.delete_node")
+
+    @admin.action(description="Ask it what it has", permissions=("change",))
+    def refresh(self, request: HttpRequest, queryset: QuerySet[Node]) -> HttpResponse | None:
+        question = "Shall a worker ask these nodes what they have, and write it down?"
+        return self._confirmed(request, queryset, "refresh", "Ask", question, actions.refresh)
+
+    @admin.action(description="Put in maintenance", permissions=("change",))
+    def maintenance_on(self, request: HttpRequest, queryset: QuerySet[Node]) -> HttpResponse | None:
+        question = "Put these nodes in maintenance? They take no new VMs; those on them are left as they are."
+        return self._confirmed(
+            request, queryset, "maintenance_on", "Put in maintenance", question,
+            lambda actor, node_id: actions.set_maintenance(actor, node_id, on=True),
+        )  # fmt: skip
+
+    @admin.action(description="End maintenance", permissions=("change",))
+    def maintenance_off(self, request: HttpRequest, queryset: QuerySet[Node]) -> HttpResponse | None:
+        question = "End the maintenance of these nodes? They take new VMs again."
+        return self._confirmed(
+            request, queryset, "maintenance_off", "End maintenance", question,
+            lambda actor, node_id: actions.set_maintenance(actor, node_id, on=False),
+        )  # fmt: skip
+
+    @admin.action(description="Mark lost", permissions=("change",))
+    def mark_lost(self, request: HttpRequest, queryset: QuerySet[Node]) -> HttpResponse | None:
+        question = (
+            "Are these nodes lost, so that they will not come back as they were? Their VMs will be in error and "
+            "their tasks fail. Be sure that the machines are off."
+        )
+        return self._confirmed(
+            request, queryset, "mark_lost", "Mark lost", question,
+            lambda actor, node_id: actions.mark_lost(actor, node_id, lost=True),
+        )  # fmt: skip
+
+    @admin.action(description="Take back that it is lost", permissions=("change",))
+    def mark_found(self, request: HttpRequest, queryset: QuerySet[Node]) -> HttpResponse | None:
+        question = "Are these nodes back? They stay in maintenance until you end it; compare their domains first."
+        return self._confirmed(
+            request, queryset, "mark_found", "They are back", question,
+            lambda actor, node_id: actions.mark_lost(actor, node_id, lost=False),
+        )  # fmt: skip
+
+    @admin.action(description="Delete", permissions=("retire",))
+    def retire(self, request: HttpRequest, queryset: QuerySet[Node]) -> HttpResponse | None:
+        question = "Delete these nodes? One with VMs on it is refused."
+        return self._confirmed(request, queryset, "retire", "Delete", question, actions.delete)
+
+    def _confirmed(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Node],
+        action: str,
+        verb: str,
+        question: str,
+        do: Callable[[Actor, str], object],
+    ) -> HttpResponse | None:
+        if request.POST.get("confirmed") != "yes":
+            context = {
+                **self.admin_site.each_context(request),
+                "title": verb,
+                "opts": self.opts,
+                "verb": verb,
+                "question": question,
+                "action": action,
+                "queryset": queryset,
+                "action_checkbox_name": ACTION_CHECKBOX_NAME,
+                "form_url": request.get_full_path(),
+            }
+            return TemplateResponse(request, "admin/confirm_action.html", context)
+        done = []
+        for node in queryset:
+            try:
+                do(admin_actor(request), node.pk)
+                done.append(node.name)
+            except DomainError as e:
+                self.message_user(request, f"{node.name}: {e.message}", messages.ERROR)
+        if done:
+            self.message_user(request, f"{verb}: {', '.join(done)}", messages.SUCCESS)
+        return None
+
+
+@admin.register(Gpu)
+class GpuAdmin(ReadOnlyAdmin):
+    """To be looked at; a GPU is changed on its node's page."""
+
+    list_display = ("device_id", "node", "model", "memory_mb", "pci_address", "use", "present")
+    list_filter = ("use", "present", "model", "node")
+    list_select_related = ("node",)
+    search_fields = ("device_id", "model", "pci_address", "node__name", "=id")
+
+
+@admin.register(Claim)
+class ClaimAdmin(ReadOnlyAdmin):
+    """To be looked at; claims are taken and given back with what VMs do."""
+
+    list_display = ("key", "vm_id", "org_id", "created_at")
+    search_fields = ("key", "=vm_id", "=org_id")
+    search_help_text = "An address, or an id of a GPU, VM or organization"
+    show_full_result_count = False
+    ordering = ("key",)
+
+
+@admin.register(Network)
+class NetworkAdmin(ModelAdmin):  # type: ignore[misc] # unfold has no types
+    form = NetworkForm
+    list_display = ("name", "segment", "vlan_id", "subnet", "gateway", "whose")
+    list_filter = ("segment",)
+    search_fields = ("name", "=vlan_id", "subnet", "organizations__name")
+    filter_horizontal = ("organizations",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        networks: QuerySet[Any] = super().get_queryset(request)
+        return networks.prefetch_related("organizations")
+
+    @admin.display(description="organizations")
+    def whose(self, network: Network) -> str:
+        return ", ".join(organization.name for organization in network.organizations.all()) or "open to all"
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        network = form.instance
+        before = form.initial if change else None
+        self._record(request, "network.update" if change else "network.create", network, before, _summary(network))
+
+    def delete_model(self, request: HttpRequest, obj: Network) -> None:
+        self._record(request, "network.delete", obj, _summary(obj), None)
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Network]) -> None:
+        for network in queryset:
+            self.delete_model(request, network)
+
+    def _record(self, request: HttpRequest, action: str, network: Network, before: Any, after: Any) -> None:
+        audit.record(
+            admin_actor(request), action, object_type="network", object_id=network.pk, org_id=None, before=before,
+            after=after,
+        )  # fmt: skip
+
+
+def _summary(network: Network) -> dict[str, Any]:
+    return {
+        "segment": network.segment,
+        "vlan_id": network.vlan_id,
+        "name": network.name,
+        "subnet": network.subnet,
+        "gateway": network.gateway,
+        "organizations": [organization.name for organization in network.organizations.order_by("name")],
+    }

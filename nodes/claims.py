@@ -1,0 +1,221 @@
+"""What one VM holds alone: GPUs, MIG instances and addresses.
+
+A claim is a row whose primary key names the thing, so that a second holder cannot be written, on any engine.
+The rows are inserted in the order of their keys, and those that another has written first are left out; whether all
+are ours is read afterwards. Claims are rows of the transaction around: where something else fails, they were
+never there.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
+
+from django.db.models import F
+
+from common.db import atomic
+from common.errors import Conflict, ValidationFailed
+from nodes import mig
+from nodes.models import Claim, Gpu, GpuUse, Node
+from vmbackends.base import GpuSpec
+
+WHOLE = (GpuUse.PASSTHROUGH, GpuUse.EITHER)
+SLICED = (GpuUse.MIG, GpuUse.EITHER)
+
+_GPU = "gpu:"
+_ADDRESS = "ip:"
+
+
+@atomic
+def take_gpus(vm_id: str, org_id: str, node_id: str, device_ids: Sequence[str]) -> list[str]:
+    """Take whole GPUs. Gives their device ids. Raises ValidationFailed, or Conflict which says what is free."""
+    on_node = {gpu.device_id: gpu for gpu in _usable(node_id)}
+    unknown = [device_id for device_id in device_ids if device_id not in on_node]
+    if unknown:
+        have = f"It has {', '.join(on_node)}." if on_node else "It has no GPU."
+        raise ValidationFailed.of(
+            "config.gpuConfig.deviceIds", f"The node has no {', '.join(unknown)}. {have}", "not_found"
+        )
+    wanted = [on_node[device_id] for device_id in device_ids]
+    sliced = [gpu.device_id for gpu in wanted if gpu.use not in WHOLE]
+    if sliced:
+        raise Conflict(f"{', '.join(sliced)} is for MIG and cannot be passed through. {_free_devices(node_id)}")
+    if not _insert(vm_id, org_id, [key for gpu in wanted for key in gpu_keys(gpu)]):
+        held = _taken_slices(wanted, but_by=vm_id)
+        names = [gpu.device_id for gpu in wanted if held[gpu.id]] or list(device_ids)
+        verb = "is" if len(names) == 1 else "are"
+        raise Conflict(f"{', '.join(names)} of {_node_name(node_id)} {verb} taken. {_free_devices(node_id)}")
+    for gpu in sorted(wanted, key=lambda gpu: gpu.id):
+        _hold_still(gpu, WHOLE)
+    return [gpu.device_id for gpu in wanted]
+
+
+@atomic
+def take_mig(vm_id: str, org_id: str, node_id: str, profile: str) -> str:
+    """Take one MIG instance on the fullest card where it fits. Gives `GPU-0:1g.5gb:3`.
+
+    Raises ValidationFailed where no card of the node has this profile, or Conflict which says what is free.
+    """
+    cards = [gpu for gpu in _usable(node_id) if gpu.use in SLICED]
+    fitting = [(gpu, found) for gpu in cards if (found := mig.profile_named(gpu.model, gpu.memory_mb, profile))]
+    if not fitting:
+        names = list(dict.fromkeys(found.name for gpu in cards for found in profiles_of(gpu)))
+        have = f"It offers {', '.join(names)}." if names else "It offers none."
+        raise ValidationFailed.of(
+            "config.gpuConfig.migProfile", f"No GPU of the node offers the MIG profile {profile}. {have}", "not_found"
+        )
+    taken = _taken_slices(cards)
+    # The sort keeps the order of the devices among cards that are equally full.
+    for gpu, found in sorted(fitting, key=lambda pair: -len(taken[pair[0].id])):
+        for start in mig.best_starts(found, taken[gpu.id], profiles_of(gpu)):
+            # Another may have been faster since the slices were read: then the next placement is tried.
+            if _insert(vm_id, org_id, [_slice_key(gpu, number) for number in found.span(start)]):
+                _hold_still(gpu, SLICED)
+                return f"{gpu.device_id}:{profile}:{start}"
+    raise Conflict(f"There is no room for another {profile} on {_node_name(node_id)}. {_free_profiles(cards)}")
+
+
+@atomic
+def take_address(vm_id: str, org_id: str, segment: str, vlan_id: int | None, address: str) -> None:
+    """Take a static address of a network. Raises Conflict; it never says who has it."""
+    if not _insert(vm_id, org_id, [address_key(segment, vlan_id, address)]):
+        network = "" if vlan_id is None else f" of VLAN {vlan_id}"
+        raise Conflict(f"The address {address}{network} is taken by another VM. Choose another.")
+
+
+@atomic
+def give_back(vm_id: str) -> None:
+    """Give back all that a VM holds."""
+    Claim.objects.filter(vm_id=vm_id).delete()
+
+
+@atomic
+def give_back_gpus(vm_id: str) -> None:
+    Claim.objects.filter(vm_id=vm_id, key__startswith=_GPU).delete()
+
+
+@atomic
+def give_back_address(vm_id: str, except_key: str | None = None) -> None:
+    """Give back its addresses, but for the one under `except_key`."""
+    claims = Claim.objects.filter(vm_id=vm_id, key__startswith=_ADDRESS)
+    (claims if except_key is None else claims.exclude(key=except_key)).delete()
+
+
+def claims_of(vm_id: str) -> list[str]:
+    """The keys of all that a VM holds."""
+    return list(Claim.objects.filter(vm_id=vm_id).order_by("key").values_list("key", flat=True))
+
+
+def gpu_specs(node_id: str, allocated: Sequence[str]) -> tuple[GpuSpec, ...]:
+    """What a backend must know of what was given to a VM: of `GPU-0`, or of `GPU-0:1g.5gb:3`."""
+    on_node = {gpu.device_id: gpu for gpu in Gpu.objects.filter(node_id=node_id)} if allocated else {}
+    return tuple(_gpu_spec(on_node, text) for text in allocated)
+
+
+def address_key(segment: str, vlan_id: int | None, address: str) -> str:
+    return f"{_ADDRESS}{segment}:{vlan_id or 0}:{address}"
+
+
+def gpu_keys(gpu: Gpu) -> list[str]:
+    """A key for each slice of the card: whoever holds all holds the card."""
+    return [_slice_key(gpu, number) for number in range(mig.memory_slices(gpu.model, gpu.memory_mb))]
+
+
+def gpu_claims(gpus: Collection[Gpu]) -> list[Claim]:
+    """All claims on these cards."""
+    keys = [key for gpu in gpus for key in gpu_keys(gpu)]
+    return list(Claim.objects.filter(key__in=keys)) if keys else []
+
+
+def is_claimed(gpu: Gpu) -> bool:
+    return Claim.objects.filter(key__startswith=f"{_GPU}{gpu.id}:").exists()
+
+
+def slice_of(claim: Claim) -> tuple[str, int]:
+    """The GPU's id and the memory slice that a GPU's claim is for."""
+    _, gpu_id, number = claim.key.split(":")
+    return gpu_id, int(number)
+
+
+def profiles_of(gpu: Gpu) -> list[mig.Profile]:
+    return mig.profiles_for(gpu.model, gpu.memory_mb)
+
+
+def in_device_order(gpus: Iterable[Gpu]) -> list[Gpu]:
+    """GPU-2 before GPU-10."""
+    return sorted(gpus, key=lambda gpu: [int(p) if p.isdecimal() else p for p in re.split(r"([0-9]+)", gpu.device_id)])
+
+
+def _usable(node_id: str) -> list[Gpu]:
+    return in_device_order(Gpu.objects.filter(node_id=node_id, present=True))
+
+
+def _slice_key(gpu: Gpu, number: int) -> str:
+    return f"{_GPU}{gpu.id}:{number}"
+
+
+def _insert(vm_id: str, org_id: str, keys: Collection[str]) -> bool:
+    """Claim all of these, or none that was not ours before."""
+    before = set(Claim.objects.filter(key__in=keys, vm_id=vm_id).values_list("key", flat=True))
+    new = sorted(set(keys) - before)
+    Claim.objects.bulk_create([Claim(key=key, vm_id=vm_id, org_id=org_id) for key in new], ignore_conflicts=True)
+    if Claim.objects.filter(key__in=new, vm_id=vm_id).count() == len(new):
+        return True
+    _drop(vm_id, new)
+    return False
+
+
+def _drop(vm_id: str, keys: Collection[str]) -> None:
+    Claim.objects.filter(key__in=keys, vm_id=vm_id).delete()
+
+
+def _hold_still(gpu: Gpu, uses: Collection[str]) -> None:
+    """See that the card is still what its slices were counted by. The write makes an operator's change of it wait."""
+    unchanged = Gpu.objects.filter(
+        pk=gpu.pk, model=gpu.model, memory_mb=gpu.memory_mb, device_id=gpu.device_id, present=True, use__in=uses
+    )
+    if unchanged.update(present=F("present")) != 1:
+        raise Conflict(f"{gpu.device_id} was changed by an operator in this moment. Try again.")
+
+
+def _taken_slices(gpus: Collection[Gpu], but_by: str | None = None) -> dict[str, set[int]]:
+    taken: dict[str, set[int]] = defaultdict(set)
+    for claim in gpu_claims(gpus):
+        if claim.vm_id != but_by:
+            gpu_id, number = slice_of(claim)
+            taken[gpu_id].add(number)
+    return taken
+
+
+def _free_devices(node_id: str) -> str:
+    gpus = [gpu for gpu in _usable(node_id) if gpu.use in WHOLE]
+    taken = _taken_slices(gpus)
+    names = [gpu.device_id for gpu in gpus if not taken[gpu.id]]
+    return f"Free on this node: {', '.join(names)}." if names else "No GPU of this node is free."
+
+
+def _free_profiles(cards: Collection[Gpu]) -> str:
+    taken = _taken_slices(cards)
+    free: Counter[str] = Counter()
+    for gpu in cards:
+        for profile in profiles_of(gpu):
+            free[profile.name] += mig.free_count(profile, taken[gpu.id])
+    names = [f"{name} ({count})" for name, count in free.items() if count]
+    return f"Free on this node: {', '.join(names)}." if names else "No MIG instance is free on this node."
+
+
+def _gpu_spec(on_node: dict[str, Gpu], text: str) -> GpuSpec:
+    device_id, _, instance = text.partition(":")
+    profile, _, start = instance.partition(":")
+    gpu = on_node[device_id]
+    return GpuSpec(
+        device_id=device_id,
+        model=gpu.model,
+        memory_mb=gpu.memory_mb,
+        pci_address=gpu.pci_address,
+        profile=profile or None,
+        start_slice=int(start) if instance else None,
+    )
+
+
+def _node_name(node_id: str) -> str:
+    return Node.objects.values_list("name", flat=True).get(pk=node_id)

@@ -1,0 +1,141 @@
+"""A node as the API shows it. The pydantic models describe the answers for the schema; the functions make them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from accounts.actors import Actor
+from common.times import isoformat
+from nodes import mig, room
+from nodes.claims import SLICED, WHOLE, profiles_of, slice_of
+from nodes.models import Claim, Gpu, Node
+from nodes.room import Room
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(populate_by_name=True)
+
+
+class RoomDocument(_Document):
+    """Of vCPUs with the overcommit."""
+
+    vcpus: int
+    ram_mb: int = Field(alias="ramMB")
+    disk_gb: int = Field(alias="diskGB")
+
+
+class MigProfileDocument(_Document):
+    """How many instances of a profile still fit at most."""
+
+    profile: str
+    free: int
+
+
+class GpuDocument(_Document):
+    """`available`: it can still be had, whole or in part. `allocatedTo`: the caller's own VMs that hold it."""
+
+    device_id: str = Field(alias="deviceId")
+    model: str
+    memory_mb: int = Field(alias="memoryMB")
+    pci_address: str = Field(alias="pciAddress")
+    use: Literal["passthrough", "mig", "either"]
+    mig_capable: bool = Field(alias="migCapable")
+    mig_profiles: list[MigProfileDocument] = Field(alias="migProfiles")
+    available: bool
+    allocated_to: list[str] = Field(alias="allocatedTo")
+
+
+class NodeDocument(_Document):
+    """The last five stand for operators alone."""
+
+    id: str = Field(alias="_id")
+    name: str
+    hostname: str
+    segment: str
+    status: Literal["online", "offline", "maintenance", "lost"]
+    capacity: RoomDocument
+    allocated: RoomDocument
+    free: RoomDocument
+    gpus: list[GpuDocument]
+    last_seen: str | None = Field(alias="lastSeen")
+    uri: str = ""
+    enabled: bool = True
+    lost: bool = False
+    vcpu_overcommit: float = Field(default=1.0, alias="vcpuOvercommit")
+    os_images: list[str] = Field(default_factory=list, alias="osImages")
+
+
+class PaginationDocument(_Document):
+    total: int
+    page: int
+    limit: int
+    total_pages: int = Field(alias="totalPages")
+
+
+class NodeListDocument(_Document):
+    data: list[NodeDocument]
+    pagination: PaginationDocument
+
+
+class NodeTaskDocument(_Document):
+    success: bool
+    message: str
+    task_id: str = Field(alias="taskId")
+
+
+class NodeDoneDocument(_Document):
+    success: bool
+    message: str
+
+
+def node_document(
+    actor: Actor, node: Node, gpus: Sequence[Gpu], claims_on: Mapping[str, Sequence[Claim]], os_images: Sequence[str]
+) -> dict[str, Any]:
+    """`claims_on` has the claims on each GPU by its id. The hypervisor's address is for operators alone."""
+    document: dict[str, Any] = {
+        "_id": node.id,
+        "name": node.name,
+        "hostname": node.hostname,
+        "segment": node.segment,
+        "status": node.status,
+        "capacity": room_document(room.capacity(node)),
+        "allocated": room_document(room.allocated(node)),
+        "free": room_document(room.free(node)),
+        "gpus": [gpu_document(actor, gpu, claims_on.get(gpu.id, ())) for gpu in gpus],
+        "lastSeen": None if node.last_seen is None else isoformat(node.last_seen),
+    }
+    if actor.is_operator:
+        document |= {
+            "uri": node.uri,
+            "enabled": node.enabled,
+            "lost": node.lost,
+            "vcpuOvercommit": node.vcpu_overcommit,
+            "osImages": list(os_images),
+        }
+    return document
+
+
+def room_document(size: Room) -> dict[str, int]:
+    return {"vcpus": size.vcpus, "ramMB": size.ram_mb, "diskGB": size.disk_gb}
+
+
+def gpu_document(actor: Actor, gpu: Gpu, claims: Sequence[Claim]) -> dict[str, Any]:
+    taken = {slice_of(claim)[1] for claim in claims}
+    offered = profiles_of(gpu)
+    profiles = [
+        {"profile": profile.name, "free": mig.free_count(profile, taken) if gpu.present else 0}
+        for profile in (offered if gpu.use in SLICED else [])
+    ]
+    whole_is_free = gpu.present and gpu.use in WHOLE and not taken
+    return {
+        "deviceId": gpu.device_id,
+        "model": gpu.model,
+        "memoryMB": gpu.memory_mb,
+        "pciAddress": gpu.pci_address,
+        "use": gpu.use,
+        "migCapable": bool(offered),
+        "migProfiles": profiles,
+        "available": whole_is_free or any(profile["free"] for profile in profiles),
+        "allocatedTo": sorted({claim.vm_id for claim in claims if actor.sees(claim.org_id)}),
+    }

@@ -1,0 +1,148 @@
+"""Nodes and what they have: GPUs, networks, images, and the claims on them."""
+
+from django.db import models
+
+from accounts.models import Organization
+from common.fields import ObjectIdField, object_id_key
+
+
+class NodeManager(models.Manager["Node"]):
+    """The nodes that are there. A deleted one is found through the rows that name it alone."""
+
+    def get_queryset(self) -> models.QuerySet["Node"]:
+        return super().get_queryset().filter(deleted_at=None)
+
+
+class Node(models.Model):
+    """A hypervisor. `cap_*` is what it has, `used_*` what is promised of it (changed only by `nodes.room`).
+
+    `vcpu_overcommit` is how many vCPUs may be promised for each that the node has. `enabled` off is maintenance: no
+    new VMs. `online` is what the last sweep saw; `lost` is an operator's word that it will not come back as it was.
+    A deleted one keeps its row, because those of deleted VMs name it; nothing is promised of it any more.
+    """
+
+    id = object_id_key()
+    name = models.CharField(max_length=100, unique=True)
+    hostname = models.CharField(max_length=253)
+    segment = models.CharField(max_length=60, default="default", help_text="nodes on one switch share it")
+    uri = models.CharField(max_length=500, blank=True, default="", help_text="libvirt connection URI")
+    enabled = models.BooleanField(default=True)
+    online = models.BooleanField(default=False, editable=False)
+    lost = models.BooleanField(default=False, editable=False)
+    cap_vcpus = models.PositiveIntegerField(default=0)
+    cap_ram_mb = models.PositiveBigIntegerField(default=0)
+    cap_disk_gb = models.PositiveBigIntegerField(default=0)
+    vcpu_overcommit = models.FloatField(default=1.0)
+    used_vcpus = models.PositiveIntegerField(default=0, editable=False)
+    used_ram_mb = models.PositiveBigIntegerField(default=0, editable=False)
+    used_disk_gb = models.PositiveBigIntegerField(default=0, editable=False)
+    boot_id = models.CharField(max_length=64, blank=True, default="", editable=False)
+    last_seen = models.DateTimeField(null=True, editable=False)
+    version = models.PositiveIntegerField(default=1, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+    deleted_at = models.DateTimeField(null=True, editable=False)
+
+    objects = NodeManager()
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def status(self) -> str:
+        if self.lost:
+            return "lost"
+        if not self.enabled:
+            return "maintenance"
+        return "online" if self.online else "offline"
+
+    @property
+    def vcpu_limit(self) -> int:
+        return int(self.cap_vcpus * self.vcpu_overcommit)
+
+
+class GpuUse(models.TextChoices):
+    PASSTHROUGH = "passthrough"
+    MIG = "mig"
+    EITHER = "either"  # for the mock alone
+
+
+class Gpu(models.Model):
+    """A board. `device_id` is its name on the node (`GPU-0`), `pci_address` the whole domain:bus:slot.function.
+
+    `present` off: the node was asked and does not have it any more. It is given to nobody until it is back.
+    """
+
+    id = object_id_key()
+    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="gpus")
+    device_id = models.CharField(max_length=40)
+    model = models.CharField(max_length=60)
+    memory_mb = models.PositiveIntegerField()
+    pci_address = models.CharField(max_length=20)
+    use = models.CharField(max_length=12, choices=GpuUse.choices, default=GpuUse.PASSTHROUGH)
+    present = models.BooleanField(default=True, editable=False)
+
+    class Meta:
+        ordering = ("node", "device_id")
+        constraints = (models.UniqueConstraint(fields=("node", "device_id"), name="gpu_once_a_node"),)
+        verbose_name = "GPU"
+
+    def __str__(self) -> str:
+        return self.device_id
+
+
+class NodeImage(models.Model):
+    """An OS image that a node has. `os_image` is the value of the API's enum."""
+
+    id = object_id_key()
+    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="images")
+    os_image = models.CharField(max_length=40)
+
+    class Meta:
+        ordering = ("node", "os_image")
+        constraints = (models.UniqueConstraint(fields=("node", "os_image"), name="image_once_a_node"),)
+
+    def __str__(self) -> str:
+        return self.os_image
+
+
+class Network(models.Model):
+    """A VLAN of a segment and whose it is. `vlan_id` 0 is the untagged network."""
+
+    id = object_id_key()
+    segment = models.CharField(max_length=60, default="default")
+    vlan_id = models.PositiveSmallIntegerField()
+    name = models.CharField(max_length=100)
+    subnet = models.CharField(max_length=18, blank=True, default="", help_text="IPv4, as 192.168.100.0/24")
+    gateway = models.GenericIPAddressField(protocol="IPv4", null=True, blank=True)
+    organizations = models.ManyToManyField(Organization, blank=True, related_name="networks")
+
+    class Meta:
+        ordering = ("segment", "vlan_id")
+        constraints = (models.UniqueConstraint(fields=("segment", "vlan_id"), name="vlan_once_a_segment"),)
+
+    def __str__(self) -> str:
+        return f"{self.name} (VLAN {self.vlan_id} of {self.segment})"
+
+
+class Claim(models.Model):
+    """One thing that one VM holds. The primary key is the invariant: a second holder cannot be written.
+
+    `gpu:<gpu id>:<memory slice>`, eight rows a card of seven slices, or `ip:<segment>:<vlan or 0>:<address>`.
+    """
+
+    key = models.CharField(primary_key=True, max_length=160)
+    vm_id = ObjectIdField(db_index=True)
+    org_id = ObjectIdField(default="")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.key
+
+
+def unreachable_node_ids() -> set[str]:
+    """Nodes whose tasks wait: those that the last sweep did not see."""
+    return set(Node.objects.filter(online=False).values_list("id", flat=True))

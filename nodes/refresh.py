@@ -1,0 +1,58 @@
+"""The task that asks a node what it is and has."""
+
+from typing import Any
+
+from common.db import atomic
+from common.errors import NodeUnavailable
+from nodes import sweep
+from nodes.hardware import note_gpus, set_images
+from nodes.models import Node
+from nodes.queries import node_ref
+from tasks.engine import Run
+from tasks.models import Task
+from tasks.registry import Step, TaskType
+from vmbackends import get_backend
+from vmbackends.base import NodeReport
+from vmbackends.errors import NodeUnreachable
+
+REFRESH = "node-refresh"
+
+
+def probe(run: Run) -> None:
+    """Ask the node and write down what it says. That it is out of reach is an answer too."""
+    node = Node.objects.filter(pk=run.task.subject_id).first()
+    if node is None:
+        return  # it was deleted while the task waited
+    try:
+        report = get_backend().probe(node_ref(node))
+    except NodeUnreachable as e:
+        sweep.mark_unseen(node)
+        raise NodeUnavailable(f"{node.name} cannot be reached.") from e
+    write_down(node, report)
+
+
+@atomic
+def write_down(node: Node, report: NodeReport) -> None:
+    """What the report does not tell stays as operators said it."""
+    reported = {"cap_vcpus": report.vcpus, "cap_ram_mb": report.ram_mb, "cap_disk_gb": report.disk_gb}
+    columns: dict[str, Any] = {name: value for name, value in reported.items() if value is not None}
+    if columns:
+        Node.objects.filter(pk=node.pk).update(**columns)
+    if report.os_images is not None:
+        set_images(node, report.os_images)
+    if report.gpus is not None:
+        note_gpus(node, report.gpus)
+    # Not a boot id that is new: whoever writes it down must start again what the reboot switched off.
+    sweep.mark_seen(node, node.boot_id or report.boot_id)
+
+
+def settle(task: Task) -> None:
+    """A node has no state of its own that waits for the task."""
+
+
+TASK = TaskType(
+    name=REFRESH,
+    steps=(Step("probe", 100, "Asking the node", probe),),
+    settle=settle,
+    deadline_s=120.0,
+)

@@ -1,0 +1,96 @@
+"""Room on a node: vCPUs, RAM and disk that VMs are promised. `Node.used_*` is changed here and nowhere else.
+
+Each change is one conditional update of all three, so that two at once never both get the last of it.
+"""
+
+from dataclasses import astuple, dataclass
+from typing import Any
+
+from django.db.models import F, Q
+
+from common.db import atomic
+from common.errors import Conflict
+from nodes.models import Node
+
+
+@dataclass(frozen=True)
+class Room:
+    vcpus: int = 0
+    ram_mb: int = 0
+    disk_gb: int = 0
+
+    def __add__(self, other: "Room") -> "Room":
+        return Room(self.vcpus + other.vcpus, self.ram_mb + other.ram_mb, self.disk_gb + other.disk_gb)
+
+    def __sub__(self, other: "Room") -> "Room":
+        return Room(self.vcpus - other.vcpus, self.ram_mb - other.ram_mb, self.disk_gb - other.disk_gb)
+
+
+def capacity(node: Node) -> Room:
+    """What may be promised of it: the vCPUs with the overcommit."""
+    return Room(node.vcpu_limit, node.cap_ram_mb, node.cap_disk_gb)
+
+
+def allocated(node: Node) -> Room:
+    return Room(node.used_vcpus, node.used_ram_mb, node.used_disk_gb)
+
+
+def free(node: Node) -> Room:
+    """Never less than none, also where an operator has lowered the capacity below what is promised."""
+    left = capacity(node) - allocated(node)
+    return Room(max(0, left.vcpus), max(0, left.ram_mb), max(0, left.disk_gb))
+
+
+@atomic
+def reserve(node_id: str, room: Room, new: bool = True) -> None:
+    """Promise room. For a `new` VM the node must also be enabled and not lost. Raises Conflict."""
+    where = Q(enabled=True, lost=False) if new else Q()
+    if not _add(node_id, room, where):
+        raise _refusal(node_id, room, new)
+
+
+@atomic
+def change(node_id: str, before: Room, after: Room) -> None:
+    """Promise a VM `after` instead of `before`. What does not grow needs no room. Raises Conflict."""
+    growth = after - before
+    if growth != Room() and not _add(node_id, growth, Q()):
+        raise _refusal(node_id, growth, new=False)
+
+
+@atomic
+def give_back(node_id: str, room: Room) -> None:
+    """Take a promise back. Raises RuntimeError where so much was never promised: the books are wrong then."""
+    if not _add(node_id, Room() - room, Q()):
+        raise RuntimeError(f"node {node_id} was never promised {room}")
+
+
+def _add(node_id: str, room: Room, where: Q) -> bool:
+    limits = {"vcpus": F("cap_vcpus") * F("vcpu_overcommit"), "ram_mb": F("cap_ram_mb"), "disk_gb": F("cap_disk_gb")}
+    added: dict[str, Any] = {}
+    for name, limit in limits.items():
+        amount = getattr(room, name)
+        if amount > 0:
+            where &= Q(**{f"used_{name}__lte": limit - amount})
+        elif amount < 0:
+            where &= Q(**{f"used_{name}__gte": -amount})
+        added[f"used_{name}"] = F(f"used_{name}") + amount
+    return Node.objects.filter(where, pk=node_id).update(**added) == 1
+
+
+def _refusal(node_id: str, room: Room, new: bool) -> Conflict:
+    node = Node.objects.filter(pk=node_id).first()
+    if node is None:
+        return Conflict("The node was deleted.")
+    if new and node.lost:
+        return Conflict(f"{node.name} is lost and takes no new VMs. Choose another node.")
+    if new and not node.enabled:
+        return Conflict(f"{node.name} is in maintenance and takes no new VMs. Choose another node.")
+    left = free(node)
+    short = [
+        f"{wanted} {unit} requested, {there} free"
+        for wanted, there, unit in zip(astuple(room), astuple(left), ("vCPUs", "MB of RAM", "GB of disk"), strict=True)
+        if wanted > there
+    ]
+    if not short:
+        return Conflict(f"The room on {node.name} changed in this moment. Try again.")
+    return Conflict(f"{node.name} has no room for it: {'; '.join(short)}.")

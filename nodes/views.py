@@ -1,0 +1,86 @@
+"""The API of nodes: everybody reads, operators write."""
+
+from typing import Any, cast
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ViewSet
+
+from accounts.actors import Actor
+from accounts.idempotency import idempotent
+from common.etags import etag, required_version
+from common.paging import MAX_LIMIT, parse_page
+from common.validation import parse
+from nodes import actions
+from nodes.documents import NodeDocument, NodeDoneDocument, NodeListDocument, NodeTaskDocument
+from nodes.models import Node
+from nodes.queries import documents, find_node, list_page
+from nodes.requests import NodeCreate, NodePatch
+
+_PAGE = [
+    OpenApiParameter("page", int, description="From 1"),
+    OpenApiParameter("limit", int, description=f"1 to {MAX_LIMIT}, 20 by default"),
+]
+_IF_MATCH = [OpenApiParameter("If-Match", str, OpenApiParameter.HEADER, description="The ETag as GET gave it")]
+_TAGS = ["Nodes"]
+
+
+class NodeView(ViewSet):
+    """Nodes, their GPUs and what of them is free. The last five fields of a node are shown to operators alone."""
+
+    @extend_schema(summary="List nodes", tags=_TAGS, parameters=_PAGE, responses={200: NodeListDocument})
+    def list(self, request: Request) -> Response:
+        return Response(list_page(_actor(request), parse_page(request.query_params)))
+
+    @extend_schema(summary="Add a node (operators)", tags=_TAGS, request=NodeCreate, responses={201: NodeDocument})
+    @idempotent
+    def create(self, request: Request) -> Response:
+        actor = _actor(request)
+        actor.require_operator()  # before the body is looked at: nobody else learns what it takes
+        node = actions.create(actor, parse(NodeCreate, request.data))
+        return _answer(actor, node, status=201, headers={"Location": f"/resources/nodes/{node.id}"})
+
+    @extend_schema(summary="Get a node", tags=_TAGS, responses={200: NodeDocument})
+    def retrieve(self, request: Request, node_id: str) -> Response:
+        actor = _actor(request)
+        return _answer(actor, find_node(node_id))
+
+    @extend_schema(
+        summary="Change a node (operators)",
+        description="A JSON merge patch. `gpus` and `osImages` replace the whole list.",
+        tags=_TAGS,
+        parameters=_IF_MATCH,
+        request=NodePatch,
+        responses={200: NodeDocument},
+    )
+    def partial_update(self, request: Request, node_id: str) -> Response:
+        actor = _actor(request)
+        find_node(node_id)
+        actor.require_operator()
+        version = required_version(request.headers.get("If-Match"))
+        return _answer(actor, actions.update(actor, node_id, parse(NodePatch, request.data), version))
+
+    @extend_schema(
+        summary="Delete a node (operators)", tags=_TAGS, parameters=_IF_MATCH, responses={200: NodeDoneDocument}
+    )
+    def destroy(self, request: Request, node_id: str) -> Response:
+        actions.delete(_actor(request), node_id, required_version(request.headers.get("If-Match")))
+        return Response({"success": True, "message": "Node deleted successfully"})
+
+    @extend_schema(
+        summary="Ask a node what it has (operators)", tags=_TAGS, request=None, responses={202: NodeTaskDocument}
+    )
+    @idempotent
+    def refresh(self, request: Request, node_id: str) -> Response:
+        task = actions.refresh(_actor(request), node_id)
+        return Response({"success": True, "message": "Node refresh started", "taskId": task.public_id}, status=202)
+
+
+def _actor(request: Request) -> Actor:
+    return cast(Actor, request.user)
+
+
+def _answer(actor: Actor, node: Node, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    document: dict[str, Any] = documents(actor, [node])[0]
+    return Response(document, status=status, headers={"ETag": etag(node.version), **(headers or {})})
