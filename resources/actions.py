@@ -1,0 +1,349 @@
+"""The one home of each change of a VM. The API, the admin, commands and the shell call these.
+
+A change that a node must carry out claims the VM and writes its task in one transaction; a worker does the rest
+(`resources.handlers`). What decides between two at once is the conditional update in `claim`, never a lock.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import F
+from django.utils import timezone
+
+from accounts import audit
+from accounts.actors import Actor
+from common.db import Again, atomic
+from common.errors import (
+    ActionNotAllowed,
+    Conflict,
+    FieldError,
+    Locked,
+    NodeUnavailable,
+    PreconditionFailed,
+    Unsupported,
+    ValidationFailed,
+)
+from common.ids import new_object_id
+from nodes import networks
+from nodes.models import Node, NodeImage
+from resources import console, holdings, logs, secrets
+from resources.config import (
+    CreateBody,
+    VirtualMachineConfig,
+    config_document,
+    config_json,
+    gpu_count,
+    mig_count,
+    parse_create,
+    parse_patch,
+)
+from resources.holdings import Wants
+from resources.models import VirtualMachine
+from resources.queries import find_vm
+from resources.specs import build_spec
+from resources.states import WORKING, Action, Status, allowed_actions, statuses_allowing
+from tasks.models import Task
+from tasks.queue import enqueue
+from vmbackends import get_backend
+from vmbackends.base import PowerIntent
+
+# Create, edit, delete
+
+
+def create(actor: Actor, data: object, org_id: str | None = None) -> str:
+    """Reserve a VM from a create body and give its id. `org_id` is another owner, for operators.
+
+    Raises ValidationFailed with every fault, Conflict, QuotaExceeded, Unsupported, Forbidden.
+    """
+    actor.require_write()
+    body = parse_create(data)
+    node = _node_of(body)
+    owner_org = org_id or actor.org_id
+    vm_id = new_object_id()
+    _refuse_faults(actor, owner_org, vm_id, body, node)
+    return _reserve(actor, vm_id, owner_org, node, body, secrets.protect(body.config))
+
+
+@atomic
+def _reserve(
+    actor: Actor, vm_id: str, org_id: str, node: Node, body: CreateBody, secret: tuple[Any, str] | None
+) -> str:
+    allocated = holdings.take(vm_id, org_id, node, Wants(body.config))
+    now = timezone.now()
+    vm = VirtualMachine(
+        id=vm_id,
+        name=body.name,
+        description=body.description or "",
+        organization_id=org_id,
+        owner_id=actor.user_id,
+        created_by_id=actor.user_id,
+        node=node,
+        allocated_gpu=allocated,
+        created_at=now,
+        updated_at=now,
+        **_config_columns(body.config),
+    )
+    vm.save(force_insert=True)
+    if secret is not None:
+        secrets.store(vm_id, secret)
+    logs.record(vm_id, "info", f"VM created on {node.name}")
+    _audit(actor, vm, "vm.create", after={"name": body.name, "nodeId": node.id, "config": config_document(body.config)})
+    return vm_id
+
+
+def update(actor: Actor, vm_id: str, patch: object, if_match: int | None = None) -> None:
+    """Apply a JSON merge patch (RFC 7396). Raises ValidationFailed, ActionNotAllowed, Locked, Conflict, ...."""
+    vm = find_vm(actor, vm_id)
+    actor.require_write()
+    body, changed = parse_patch(_editable(vm), patch)
+    secret = secrets.protect(body.config) if "config.cloudInit" in changed else None
+    _apply(actor, vm_id, patch, secret, if_match)
+
+
+@atomic
+def _apply(actor: Actor, vm_id: str, patch: object, secret: tuple[Any, str] | None, if_match: int | None) -> None:
+    vm = find_vm(actor, vm_id)
+    if if_match is not None and if_match != vm.version:
+        raise PreconditionFailed("The VM was changed since you read it. Read it again and retry.")
+    before = _editable(vm)
+    body, changed = parse_patch(before, patch)
+    if not changed:
+        return
+    columns: dict[str, Any] = {"name": body.name, "description": body.description or ""}
+    rows = VirtualMachine.objects.filter(pk=vm.id, version=vm.version, deleted_at=None)
+    if changed - {"name", "description"}:
+        require(vm, Action.EDIT, None)
+        _refuse_late_edits(vm, body, changed)
+        node = _node_of(body) if body.node_id != vm.node_id else vm.node
+        if changed & {"nodeId", "config.networkConfig", "config.osImage"}:
+            _refuse_faults(actor, vm.organization_id, vm.id, body, node)
+        held = Wants(vm.config, vm.snapshots_gb)
+        columns["allocated_gpu"] = holdings.change(vm, node, held, Wants(body.config, vm.snapshots_gb))
+        columns |= {"node": node, **_config_columns(body.config)}
+        rows = rows.filter(task=None, status__in=statuses_allowing(Action.EDIT))
+    if not rows.update(version=F("version") + 1, updated_at=timezone.now(), **columns):
+        raise Again
+    if secret is not None:
+        secrets.store(vm.id, secret)
+    elif vm.config.os_image.is_windows != body.config.os_image.is_windows:
+        secrets.wipe(vm.id)  # a hash is of no use to Windows, nor a sealed password to Linux
+    after = {"name": body.name, "description": body.description, "nodeId": body.node_id}
+    _audit(actor, vm, "vm.update", before=before, after={**after, "config": config_document(body.config)})
+
+
+def _editable(vm: VirtualMachine) -> dict[str, Any]:
+    """The VM as a create body would have made it: what a patch is merged into."""
+    return {
+        "name": vm.name,
+        "description": vm.description or None,
+        "resourceType": vm.resource_type,
+        "nodeId": vm.node_id,
+        "config": config_document(vm.config),
+    }
+
+
+@atomic
+def delete(actor: Actor, vm_id: str, if_match: int | None = None) -> Task | None:
+    """Hide the VM. Gives the task that cleans its node up, or None where nothing was ever put there."""
+    vm = find_vm(actor, vm_id)
+    actor.require_write()
+    require(vm, Action.DELETE, if_match)
+    now = timezone.now()
+    if vm.deployed:
+        task = enqueue_for(actor, vm, "vm-delete")
+        claim(vm, Action.DELETE, task, deleted_at=now, desired_on=False, desired_since=now)
+    else:
+        task = None
+        claim(vm, Action.DELETE, None, deleted_at=now)
+        holdings.give_back(vm)
+        secrets.wipe(vm.id)
+    console.close_consoles(vm.id)
+    logs.record(vm.id, "info", "VM deleted")
+    _audit(actor, vm, "vm.delete", before={"name": vm.name, "status": vm.status})
+    return task
+
+
+# Lifecycle
+
+
+@atomic
+def start(actor: Actor, vm_id: str, if_match: int | None = None) -> Task:
+    """Deploy a VM that has nothing on its node yet, or power on one that has."""
+    vm = ready_for(actor, vm_id, Action.START, if_match)
+    task = enqueue_for(actor, vm, "vm-start" if vm.deployed else "vm-deploy")
+    now = timezone.now()
+    claim(vm, Action.START, task, desired_on=True, desired_since=now, deployed=True, error_message="", error_reason="")
+    tell(actor, vm, "vm.start", "VM start requested")
+    return task
+
+
+@atomic
+def stop(actor: Actor, vm_id: str, force: bool = False, if_match: int | None = None) -> Task:
+    """Ask the guest to shut down, and cut the power after `SHUTDOWN_SECONDS`; with `force` cut it at once."""
+    vm = ready_for(actor, vm_id, Action.STOP, if_match)
+    task = enqueue_for(actor, vm, "vm-stop", force=force)
+    claim(vm, Action.STOP, task, desired_on=False, desired_since=timezone.now())
+    console.close_consoles(vm.id)
+    tell(actor, vm, "vm.stop", "VM stop requested, by force" if force else "VM stop requested")
+    return task
+
+
+@atomic
+def restart(actor: Actor, vm_id: str, force: bool = False, if_match: int | None = None) -> Task:
+    """Stop it as `stop` does, define it anew from its config and disk, and power it on."""
+    vm = ready_for(actor, vm_id, Action.RESTART, if_match)
+    task = enqueue_for(actor, vm, "vm-restart", force=force)
+    now = timezone.now()
+    claim(vm, Action.RESTART, task, desired_on=True, desired_since=now, error_message="", error_reason="")
+    tell(actor, vm, "vm.restart", "VM restart requested, by force" if force else "VM restart requested")
+    return task
+
+
+def forget(actor: Actor, vm_id: str) -> None:
+    """For a node marked lost: free what a VM holds there without anyone having seen its domain gone.
+
+    Deleted VMs too. Raises Forbidden for all but operators, Conflict where the node is not lost.
+    """
+    actor.require_operator()
+    _forget(actor, vm_id)
+
+
+@atomic
+def _forget(actor: Actor, vm_id: str) -> None:
+    vm = VirtualMachine.objects.select_related("node", "organization").get(pk=vm_id)
+    if not vm.node.lost:
+        raise Conflict(f"{vm.node.name} is not marked lost: its VMs are deleted, not forgotten.")
+    if vm.task_id is not None:
+        raise Locked("A task runs on this VM.", vm.task_id)
+    if vm.deleted_at is not None and not vm.deployed:
+        return
+    rows = VirtualMachine.objects.filter(pk=vm.id, version=vm.version, task=None)
+    now = timezone.now()
+    if not rows.update(deleted_at=vm.deleted_at or now, deployed=False, version=F("version") + 1, updated_at=now):
+        raise Again
+    holdings.give_back(vm)
+    secrets.wipe(vm.id)
+    tell(actor, vm, "vm.forget", f"VM forgotten: {vm.node.name} is lost")
+
+
+# What actions are made of; snapshots use them too
+
+
+def claim(vm: VirtualMachine, action: Action, task: Task | None, **columns: Any) -> None:
+    """The one statement that gives a VM to a task, if it is still as it was read. Raises Again if it is not."""
+    status = WORKING.get(action)
+    if status is not None:
+        columns["status"] = status
+    taken = VirtualMachine.objects.filter(
+        pk=vm.id, task=None, status__in=statuses_allowing(action), version=vm.version, deleted_at=None
+    ).update(task=task, version=F("version") + 1, updated_at=timezone.now(), **columns)
+    if not taken:
+        raise Again
+
+
+def ready_for(actor: Actor, vm_id: str, action: Action, if_match: int | None) -> VirtualMachine:
+    """The VM, if this caller may do this to it now and its node answers."""
+    vm = find_vm(actor, vm_id)
+    actor.require_write()
+    require(vm, action, if_match)
+    require_node(vm.node)
+    return vm
+
+
+def require_node(node: Node) -> None:
+    if node.lost:
+        raise NodeUnavailable(f"{node.name} is marked lost. Ask an operator.", retry_after_s=300)
+    if not node.online:
+        raise NodeUnavailable(f"{node.name} cannot be reached now. Try again when it is back.")
+
+
+def require(vm: VirtualMachine, action: Action, if_match: int | None) -> None:
+    if if_match is not None and if_match != vm.version:
+        raise PreconditionFailed("The VM was changed since you read it. Read it again and retry.")
+    if vm.task_id is not None:
+        raise Locked("A task runs on this VM. Wait for it to end.", vm.task_id)
+    allowed = allowed_actions(vm.status, has_task=False, may_write=True)
+    if action not in allowed:
+        can = f"It allows {', '.join(allowed)}." if allowed else "It allows nothing until it ends."
+        raise ActionNotAllowed(f"Cannot {action} a VM that is {vm.status}. {can}", vm.status, allowed)
+
+
+def enqueue_for(actor: Actor, vm: VirtualMachine, task_type: str, **payload: Any) -> Task:
+    return enqueue(
+        task_type,
+        subject_id=vm.id,
+        node_id=vm.node_id,
+        org_id=vm.organization_id,
+        created_by=actor.user_id,
+        # What a cancelled task puts back.
+        payload={"from": vm.status, "was_deployed": vm.deployed, "was_on": vm.desired_on, **payload},
+    )
+
+
+def tell(actor: Actor, vm: VirtualMachine, action: str, message: str) -> None:
+    """Write it to the VM's log and the audit trail."""
+    logs.record(vm.id, "info", message)
+    _audit(actor, vm, action, before={"status": vm.status})
+
+
+def _audit(
+    actor: Actor, vm: VirtualMachine, action: str, before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> None:  # fmt: skip
+    audit.record(
+        actor, action, object_type="vm", object_id=vm.id, org_id=vm.organization_id, before=before, after=after
+    )
+
+
+def _config_columns(config: VirtualMachineConfig) -> dict[str, Any]:
+    return {
+        "config_json": config_json(config),
+        "os_image": config.os_image,
+        "vcpus": config.vcpus,
+        "ram_mb": config.ram_mb,
+        "disk_gb": config.disk_gb,
+        "gpu_count": gpu_count(config),
+        "mig_count": mig_count(config),
+        "ip_address": config.network_config.ip_address or "",
+    }
+
+
+def _node_of(body: CreateBody) -> Node:
+    node = Node.objects.filter(pk=body.node_id).first()
+    if node is None:
+        raise ValidationFailed.of("nodeId", "There is no such node", "not_found")
+    return node
+
+
+def _refuse_faults(actor: Actor, org_id: str, vm_id: str, body: CreateBody, node: Node) -> None:
+    """What the schema cannot know: the network's rows, the backend's own rules, the node's images."""
+    network = body.config.network_config
+    faults = networks.faults(
+        org_id, actor.is_operator, node.segment, network.vlan_id, network.ip_address, network.gateway
+    )
+    spec = build_spec(
+        vm_id=vm_id, name=body.name, organization="", config=body.config, gpus=(),
+        power=PowerIntent(on=False, since=timezone.now() - timedelta(seconds=1)),
+    )  # fmt: skip
+    faults += [FieldError(f"config.{f.field}", f.code, f.message) for f in get_backend().check(spec)]
+    if faults:
+        raise ValidationFailed(faults)
+    if not NodeImage.objects.filter(node=node, os_image=body.config.os_image).exists():
+        raise Unsupported(
+            f"{node.name} does not have the image {body.config.os_image}. Choose another node or image; "
+            "GET /resources/catalog tells which node has which."
+        )
+
+
+def _refuse_late_edits(vm: VirtualMachine, body: CreateBody, changed: set[str]) -> None:
+    """What is fixed once the VM stands on its node."""
+    late = changed & {"nodeId", "config.osImage", "config.cloudInit"}
+    if late and vm.status not in (Status.QUEUED, Status.FAILED):
+        names = ", ".join(sorted(late))
+        raise ActionNotAllowed(
+            f"{names} can be changed before the first deploy only; this VM is {vm.status}.",
+            vm.status,
+            allowed_actions(vm.status, has_task=False, may_write=True),
+        )
+    if vm.deployed and body.config.disk_gb < vm.disk_gb:
+        raise ValidationFailed.of("config.diskGB", f"The disk is {vm.disk_gb} GB and can only grow", "min")

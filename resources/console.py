@@ -1,0 +1,92 @@
+"""Consoles of VMs: a token that opens one, who may have it, and when it is dead."""
+
+import hashlib
+import secrets
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from django.conf import settings
+from django.utils import timezone
+
+from accounts import audit
+from accounts.actors import Actor
+from accounts.models import User
+from common.db import atomic
+from common.errors import ActionNotAllowed, Forbidden, NotFound
+from common.times import isoformat
+from resources.models import ConsoleToken, VirtualMachine
+from resources.states import Action, allowed_actions, statuses_allowing
+
+CONSOLE_STATUSES = statuses_allowing(Action.CONSOLE)
+
+
+@atomic
+def open_console(actor: Actor, vm: VirtualMachine) -> dict[str, Any]:
+    """A new token of this caller for this VM, and where to use it.
+
+    Raises Forbidden for a viewer, ActionNotAllowed where the VM has no screen to show, NotFound.
+    """
+    if vm.deleted_at is not None or not actor.sees(vm.organization_id):
+        raise NotFound("There is no such VM")
+    actor.require_write()
+    if actor.user_id is None:
+        raise Forbidden("Only a user may open a console.")
+    if vm.status not in CONSOLE_STATUSES:
+        allowed = allowed_actions(vm.status, has_task=vm.task_id is not None, may_write=True)
+        raise ActionNotAllowed(
+            f"A VM that is {vm.status} has no console. It has one when it is {' or '.join(CONSOLE_STATUSES)}.",
+            vm.status,
+            allowed,
+        )
+    token = secrets.token_urlsafe(32)
+    expires_at = timezone.now() + timedelta(minutes=settings.CONSOLE_MINUTES)
+    ConsoleToken.objects.create(digest=_digest(token), vm_id=vm.id, user_id=actor.user_id, expires_at=expires_at)
+    audit.record(actor, "vm.console", object_type="vm", object_id=vm.id, org_id=vm.organization_id)
+    return {
+        "resourceId": vm.id,
+        "consoleType": "vnc",
+        "url": f"{socket_origin()}/console/{vm.domain_name}?{urlencode({'token': token})}",
+        "viewerUrl": f"{settings.PUBLIC_URL}/console/view/{vm.domain_name}#{urlencode({'token': token})}",
+        "expiresAt": isoformat(expires_at),
+    }
+
+
+def socket_origin() -> str:
+    """`wss://` and what stands behind `https://` in PUBLIC_URL; `ws://` where that is http."""
+    public = urlsplit(settings.PUBLIC_URL)
+    return f"{'wss' if public.scheme == 'https' else 'ws'}://{public.netloc}{public.path}"
+
+
+def valid_token(token: str) -> ConsoleToken | None:
+    """The session that this token opens, if it does so now: asked at each connect, and every few seconds after.
+
+    It reads the database each time, so that a session ends when its VM stops or its user loses access.
+    """
+    session = (
+        ConsoleToken.objects.select_related("vm")
+        .filter(digest=_digest(token), expires_at__gt=timezone.now())
+        .filter(vm__deleted_at=None, vm__status__in=CONSOLE_STATUSES)
+        .first()
+    )
+    if session is None:
+        return None
+    user = User.objects.filter(pk=session.user_id, is_active=True).first()
+    if user is None:
+        return None
+    actor = Actor.of(user, via="api")
+    return session if actor.may_write and actor.sees(session.vm.organization_id) else None
+
+
+def close_consoles(vm_id: str) -> None:
+    """End all sessions of a VM."""
+    ConsoleToken.objects.filter(vm_id=vm_id).delete()
+
+
+def purge() -> None:
+    """Remove what has expired."""
+    ConsoleToken.objects.filter(expires_at__lte=timezone.now()).delete()
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

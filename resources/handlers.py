@@ -1,0 +1,197 @@
+"""What workers do on a node for each task of a VM, step by step. Every step may be repeated.
+
+How a task ends for its VM is in `resources.settle`.
+"""
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.utils import timezone
+
+from nodes.queries import node_ref
+from resources import logs, secrets, settle
+from resources.models import VirtualMachine
+from resources.specs import vm_spec
+from tasks.engine import Run
+from tasks.registry import Step, TaskType, Wait
+from vmbackends import get_backend
+from vmbackends.base import NodeRef, Power, PowerIntent, VmSpec
+from vmbackends.errors import Refused
+
+# How often a worker looks whether a guest has come up or gone down.
+_LOOK_AGAIN_S = 1.0
+
+
+def load(run: Run) -> tuple[NodeRef, VirtualMachine]:
+    """The VM as its row says now, and its node."""
+    vm = VirtualMachine.objects.select_related("node", "organization").get(pk=run.task.subject_id)
+    return node_ref(vm.node), vm
+
+
+def _spec(run: Run, vm: VirtualMachine, *, on: bool, since: str) -> VmSpec:
+    """The spec with the power as it was asked for in this task: `since` names the step's mark in its state."""
+    moment = run.state.get(since)
+    asked = datetime.fromisoformat(moment) if moment else timezone.now()
+    return vm_spec(vm, PowerIntent(on=on, since=asked))
+
+
+# Disk, seed, definition
+
+
+def _create_disk(run: Run) -> None:
+    node, vm = load(run)
+    get_backend().create_disk(node, vm_spec(vm))
+
+
+def _grow_disk(run: Run) -> None:
+    node, vm = load(run)
+    get_backend().grow_disk(node, vm_spec(vm))
+
+
+def _delete_disks(run: Run) -> None:
+    node, vm = load(run)
+    get_backend().delete_disks(node, vm_spec(vm))
+
+
+def _write_seed(run: Run) -> None:
+    node, vm = load(run)
+    get_backend().write_seed(node, vm_spec(vm), secrets.for_seed(vm))
+
+
+def _remove_seed(run: Run) -> None:
+    node, vm = load(run)
+    get_backend().remove_seed(node, vm_spec(vm))
+
+
+def _define(run: Run) -> None:
+    node, vm = load(run)
+    get_backend().define(node, vm_spec(vm))
+
+
+def _undefine(run: Run) -> None:
+    node, vm = load(run)
+    get_backend().undefine(node, vm_spec(vm))
+
+
+# Power
+
+
+def _power_on(run: Run) -> None:
+    node, vm = load(run)
+    run.state.setdefault("on_since", timezone.now().isoformat())
+    get_backend().start(node, _spec(run, vm, on=True, since="on_since"))
+
+
+def _cut_power(run: Run) -> None:
+    node, vm = load(run)
+    get_backend().power_off(node, _spec(run, vm, on=False, since="off_since"))
+
+
+def _wait_for_guest(run: Run) -> Wait | None:
+    node, vm = load(run)
+    state = get_backend().domain(node, _spec(run, vm, on=True, since="on_since"))
+    if state.power is Power.RUNNING and state.booted:
+        run.state["ip_address"] = state.ip_address
+        return None
+    if state.power is not Power.RUNNING:
+        raise Refused(
+            f"The guest did not stay on: {state.reason or state.power.value}. See the VM's logs and its node's."
+        )
+    if timezone.now() - run.asked_at() > timedelta(seconds=settings.BOOT_SECONDS):
+        raise Refused(
+            f"The guest did not come up within {settings.BOOT_SECONDS:g} s. Check its image and cloud-init, "
+            "then start it again."
+        )
+    return Wait(_LOOK_AGAIN_S, "Waiting for the guest to come up")
+
+
+def _ask_to_shut_down(run: Run) -> None:
+    run.state.setdefault("off_since", timezone.now().isoformat())
+    if run.payload.get("force"):
+        return
+    node, vm = load(run)
+    backend = get_backend()
+    if backend.domain(node, vm_spec(vm, PowerIntent(True, vm.desired_since or vm.created_at))).power is Power.RUNNING:
+        backend.shutdown(node, _spec(run, vm, on=False, since="off_since"))
+
+
+def _wait_until_off(run: Run) -> Wait | None:
+    if run.payload.get("force"):
+        return None
+    node, vm = load(run)
+    state = get_backend().domain(node, _spec(run, vm, on=False, since="off_since"))
+    if state.power in (Power.OFF, Power.MISSING):
+        return None
+    if state.power is Power.RUNNING and timezone.now() - run.asked_at() < timedelta(seconds=settings.SHUTDOWN_SECONDS):
+        return Wait(_LOOK_AGAIN_S, "Waiting for the guest to shut down")
+    logs.record(
+        vm.id,
+        "warning",
+        f"The guest did not shut down within {settings.SHUTDOWN_SECONDS:g} s; its power is cut"
+        if state.power is Power.RUNNING
+        else f"The guest is {state.power.value}; its power is cut",
+    )
+    return None
+
+
+_SHUT_DOWN = (
+    Step("shutdown", 10, "Asking the guest to shut down", _ask_to_shut_down),
+    Step("off", 30, "Waiting for the guest to shut down", _wait_until_off),
+    Step("cut", 45, "Powering off", _cut_power),
+)
+_POWER_ON = (
+    Step("power-on", 75, "Starting the domain", _power_on),
+    Step("boot", 95, "Waiting for the guest to come up", _wait_for_guest),
+)
+
+
+DEPLOY = TaskType(
+    name="vm-deploy",
+    steps=(
+        Step("disk", 25, "Creating the disk", _create_disk, undo=_delete_disks),
+        Step("seed", 40, "Writing the cloud-init seed", _write_seed, undo=_remove_seed),
+        Step("define", 55, "Defining the domain", _define, undo=_undefine),
+        Step("power-on", 70, "Starting the domain", _power_on, undo=_cut_power),
+        Step("boot", 90, "Waiting for the guest to come up", _wait_for_guest),
+        Step("tidy", 98, "Removing the cloud-init seed", _remove_seed),
+    ),
+    settle=settle.after_deploy,
+)
+
+START = TaskType(
+    name="vm-start",
+    steps=(
+        Step("disk", 20, "Checking the disk", _grow_disk),
+        Step("define", 50, "Defining the domain", _define),
+        *_POWER_ON,
+    ),
+    settle=settle.after_start,
+)
+
+STOP = TaskType(name="vm-stop", steps=_SHUT_DOWN, settle=settle.after_stop)
+
+RESTART = TaskType(
+    name="vm-restart",
+    steps=(
+        *_SHUT_DOWN,
+        Step("disk", 50, "Checking the disk", _grow_disk),
+        Step("define", 60, "Defining the domain", _define),
+        *_POWER_ON,
+    ),
+    settle=settle.after_start,
+)
+
+DELETE = TaskType(
+    name="vm-delete",
+    steps=(
+        Step("cut", 30, "Powering off", _cut_power),
+        Step("undefine", 60, "Removing the domain", _undefine),
+        Step("disks", 95, "Removing the disks", _delete_disks),
+    ),
+    settle=settle.after_delete,
+    deadline_s=None,
+    retry_refusals=True,
+    cancellable=False,
+)
+
+TYPES = (DEPLOY, START, STOP, RESTART, DELETE)

@@ -1,0 +1,111 @@
+"""Reads of VMs: one for a document, two for a list, at any size."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, Q, QuerySet
+
+from accounts.actors import Actor
+from common.errors import FieldError, NotFound, ValidationFailed
+from common.ids import is_object_id
+from common.paging import Page, pagination_document, parse_page
+from resources.documents import COLUMNS, VmRow, list_document
+from resources.models import VirtualMachine
+from resources.states import Status
+
+SORT_FIELDS = {"createdAt": "created_at", "updatedAt": "updated_at", "name": "name", "status": "status"}
+_PARAMETERS = {"resourceType", "status", "nodeId", "search", "page", "limit", "sortBy", "sortOrder"}
+
+
+@dataclass(frozen=True)
+class ListQuery:
+    """What a list asks for. `statuses` empty is all of them."""
+
+    page: Page
+    statuses: tuple[Status, ...]
+    node_id: str | None
+    search: str
+    order_by: tuple[str, str]
+
+
+def parse_list_query(params: Mapping[str, str]) -> ListQuery:
+    """Raises ValidationFailed with every fault of the query string."""
+    faults: list[FieldError] = []
+    page = Page()
+    try:
+        page = parse_page(params, _PARAMETERS)
+    except ValidationFailed as e:
+        faults.extend(e.errors)
+    if params.get("resourceType", "virtual-machine") != "virtual-machine":
+        faults.append(FieldError("resourceType", "enum", "Must be virtual-machine"))
+    statuses = []
+    for word in filter(None, params.get("status", "").split(",")):
+        if word in set(Status):
+            statuses.append(Status(word))
+        else:
+            faults.append(FieldError("status", "enum", f"Must be one or more of {', '.join(Status)}"))
+    node_id = params.get("nodeId")
+    if node_id is not None and not is_object_id(node_id):
+        faults.append(FieldError("nodeId", "pattern", "Must be an id of 24 hex digits"))
+    search = params.get("search", "")
+    if "\x00" in search or len(search) > 200:
+        faults.append(FieldError("search", "invalid", "Must be at most 200 characters, without control characters"))
+    sort_by = params.get("sortBy", "createdAt")
+    if sort_by not in SORT_FIELDS:
+        faults.append(FieldError("sortBy", "enum", f"Must be one of {', '.join(SORT_FIELDS)}"))
+    sort_order = params.get("sortOrder", "desc")
+    if sort_order not in ("asc", "desc"):
+        faults.append(FieldError("sortOrder", "enum", "Must be asc or desc"))
+    if faults:
+        raise ValidationFailed(faults)
+    sign = "-" if sort_order == "desc" else ""
+    return ListQuery(page, tuple(statuses), node_id, search, (sign + SORT_FIELDS[sort_by], sign + "id"))
+
+
+def visible(actor: Actor) -> QuerySet[VirtualMachine]:
+    """The VMs that this caller may know of."""
+    vms = VirtualMachine.objects.filter(deleted_at=None)
+    return vms if actor.is_operator else vms.filter(organization_id=actor.org_id)
+
+
+def list_page(actor: Actor, query: ListQuery) -> dict[str, Any]:
+    """The list's whole answer. The total comes out of the statistics' one GROUP BY, so that it costs no query."""
+    vms = visible(actor)
+    if query.node_id:
+        vms = vms.filter(node_id=query.node_id)
+    if query.search:
+        vms = vms.filter(
+            Q(name__icontains=query.search)
+            | Q(description__icontains=query.search)
+            | Q(ip_address__icontains=query.search)
+        )
+    counted = vms.order_by().values_list("status").annotate(number=Count("*"))
+    by_status = {str(status): 0 for status in Status} | dict(counted)
+    if query.statuses:
+        vms = vms.filter(status__in=query.statuses)
+    total = sum(by_status[status] for status in query.statuses or Status)
+    rows = vms.order_by(*query.order_by).values_list(*COLUMNS)[query.page.offset : query.page.end]
+    return {
+        "data": [list_document(VmRow(*row)) for row in rows],
+        "pagination": pagination_document(total, query.page),
+        "statistics": {"byStatus": by_status},
+    }
+
+
+def find_row(actor: Actor, vm_id: str) -> VmRow:
+    """One query. Raises NotFound, the same for what is not there and for what is another organization's."""
+    row = visible(actor).filter(pk=vm_id).values_list(*COLUMNS).first() if is_object_id(vm_id) else None
+    if row is None:
+        raise NotFound("There is no such VM")
+    return VmRow(*row)
+
+
+def find_vm(actor: Actor, vm_id: str) -> VirtualMachine:
+    """The row with its node and organization, for what needs more than a document. Raises NotFound."""
+    vm = None
+    if is_object_id(vm_id):
+        vm = visible(actor).select_related("node", "organization").filter(pk=vm_id).first()
+    if vm is None:
+        raise NotFound("There is no such VM")
+    return vm

@@ -1,0 +1,105 @@
+"""What becomes of a VM when its task ends: the second half of `resources.actions`, in the task's last transaction.
+
+Each function takes an ended task. They write with `task=<this task>` in the condition, so that a VM which has
+moved on is left alone.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from django.db.models import F
+from django.utils import timezone
+
+from resources import console, holdings, logs, secrets
+from resources.models import VirtualMachine
+from resources.states import Status
+from tasks.models import Task, TaskStatus
+
+# Why a VM is in `error`, where its node's return puts it right.
+NODE_ABSENT = "node_absent"
+
+
+def release(task: Task, **columns: Any) -> bool:
+    """Give the VM back from its task with these columns; False if the task does not hold it."""
+    changed = VirtualMachine.objects.filter(pk=task.subject_id, task=task).update(
+        task=None, version=F("version") + 1, updated_at=timezone.now(), **columns
+    )
+    return bool(changed)
+
+
+def after_deploy(task: Task) -> None:
+    """The first deploy: undone it is `failed` and may be tried again; not known or not undone it is `error`."""
+    if task.status == TaskStatus.SUCCEEDED:
+        _came_up(task, "VM started successfully")
+        secrets.wipe(task.subject_id)
+    elif task.status == TaskStatus.CANCELLED:
+        _put_back(task)
+    elif task.outcome.get("undone"):
+        release(
+            task, status=Status.FAILED, deployed=False, desired_on=False, error_message=_short(task), error_reason=""
+        )
+        logs.record(task.subject_id, "error", f"Deploy failed, and what it had begun was removed: {_short(task)}")
+    else:
+        _broke(task, "Deploy failed")
+
+
+def after_start(task: Task) -> None:
+    """A later start, or a restart: the disk is kept whatever happens."""
+    if task.status == TaskStatus.SUCCEEDED:
+        _came_up(task, "VM restarted successfully" if task.type == "vm-restart" else "VM started successfully")
+    elif task.status == TaskStatus.CANCELLED:
+        _put_back(task)
+    else:
+        _broke(task, "Restart failed" if task.type == "vm-restart" else "Start failed")
+
+
+def after_stop(task: Task) -> None:
+    """Off only where the node has seen it off; never by the passing of time."""
+    if task.status == TaskStatus.SUCCEEDED:
+        release(task, status=Status.STOPPED, stopped_at=timezone.now(), error_message="", error_reason="")
+        logs.record(task.subject_id, "info", "VM stopped")
+    elif task.status == TaskStatus.CANCELLED:
+        _put_back(task)
+    else:
+        _broke(task, "Stop failed")
+
+
+def after_delete(task: Task) -> None:
+    """Everything is given back when domain and volumes were seen gone, and not before."""
+    if task.status != TaskStatus.SUCCEEDED:
+        release(task, error_message=_short(task))
+        return
+    vm = VirtualMachine.objects.get(pk=task.subject_id)
+    if release(task, deployed=False, error_message=""):
+        holdings.give_back(vm)
+        secrets.wipe(vm.id)
+        logs.record(vm.id, "info", "VM removed from its node")
+
+
+def _came_up(task: Task, message: str) -> None:
+    now = timezone.now()
+    columns: dict[str, Any] = {"started_at": now, "stopped_at": None, "desired_on": True}
+    if task.state.get("on_since"):
+        columns["desired_since"] = datetime.fromisoformat(task.state["on_since"])
+    if task.state.get("ip_address"):
+        columns["ip_address"] = task.state["ip_address"]
+    if release(task, status=Status.RUNNING, error_message="", error_reason="", **columns):
+        logs.record(task.subject_id, "info", message)
+
+
+def _broke(task: Task, what: str) -> None:
+    absent = task.outcome.get("reason") == "deadline"
+    release(task, status=Status.ERROR, error_message=_short(task), error_reason=NODE_ABSENT if absent else "")
+    console.close_consoles(task.subject_id)
+    logs.record(task.subject_id, "error", f"{what}: {_short(task)}")
+
+
+def _put_back(task: Task) -> None:
+    """A cancelled task was never begun: the VM is as it was before it was asked for."""
+    before = task.payload
+    release(task, status=before["from"], deployed=before["was_deployed"], desired_on=before["was_on"])
+    logs.record(task.subject_id, "info", "The request was cancelled before it began")
+
+
+def _short(task: Task) -> str:
+    return (task.error or "The task ended without saying why. Ask an operator to look at the worker's log.")[:1000]

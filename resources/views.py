@@ -1,0 +1,133 @@
+"""The API of VMs: who may, which object; what is valid and what happens is in the modules that these call."""
+
+import hashlib
+
+import orjson
+from django.http import HttpResponse
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ViewSet
+
+from accounts.actors import Actor
+from accounts.authentication import owning_org
+from accounts.idempotency import idempotent
+from common.validation import parse
+from nodes.models import NodeImage
+from resources import actions, documentation
+from resources.catalog import catalog
+from resources.documents import detail_document, etag, status_document
+from resources.preconditions import is_unchanged, required_version
+from resources.pricing import EstimateBody, estimate
+from resources.queries import find_row, list_page, parse_list_query
+from resources.requests import ForceBody
+from tasks.models import Task
+
+
+def actor_of(request: Request) -> Actor:
+    actor = request.user
+    assert isinstance(actor, Actor)
+    return actor
+
+
+def accepted(message: str, task: Task) -> Response:
+    return Response({"success": True, "message": message, "taskId": task.public_id}, status=202)
+
+
+class VirtualMachineView(ViewSet):
+    """Create, list, get, update and delete VMs."""
+
+    @extend_schema(**documentation.LIST)
+    def list(self, request: Request) -> Response | HttpResponse:
+        page = list_page(actor_of(request), parse_list_query(request.query_params))
+        # Written here and not by the renderer, because the tag is of the body: it would be written twice.
+        body = orjson.dumps(page)
+        headers = {"ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"'}
+        if is_unchanged(request.headers.get("If-None-Match"), headers["ETag"]):
+            return Response(status=304, headers=headers)
+        return HttpResponse(body, content_type="application/json", headers=headers)
+
+    @extend_schema(**documentation.CREATE)
+    @idempotent
+    def create(self, request: Request) -> Response:
+        actor = actor_of(request)
+        vm_id = actions.create(actor, request.data, owning_org(actor, request.headers.get("X-Org-Id")))
+        row = find_row(actor, vm_id)
+        headers = {"Location": f"/resources/{vm_id}", "ETag": etag(row.version)}
+        return Response(detail_document(row, actor.may_write), status=201, headers=headers)
+
+    @extend_schema(**documentation.GET)
+    def retrieve(self, request: Request, resource_id: str) -> Response:
+        actor = actor_of(request)
+        row = find_row(actor, resource_id)
+        headers = {"ETag": etag(row.version)}
+        if is_unchanged(request.headers.get("If-None-Match"), headers["ETag"]):
+            return Response(status=304, headers=headers)
+        return Response(detail_document(row, actor.may_write), headers=headers)
+
+    @extend_schema(**documentation.PATCH)
+    def partial_update(self, request: Request, resource_id: str) -> Response:
+        actor = actor_of(request)
+        actions.update(actor, resource_id, request.data, required_version(request.headers.get("If-Match")))
+        row = find_row(actor, resource_id)
+        return Response(detail_document(row, actor.may_write), headers={"ETag": etag(row.version)})
+
+    @extend_schema(**documentation.DELETE)
+    def destroy(self, request: Request, resource_id: str) -> Response:
+        version = required_version(request.headers.get("If-Match"))
+        task = actions.delete(actor_of(request), resource_id, version)
+        if task is None:
+            return Response({"success": True, "message": "VM deleted successfully"})
+        return accepted("VM deleted successfully", task)
+
+
+class LifecycleView(ViewSet):
+    """Start, stop and restart: each answers with the task that does it."""
+
+    @extend_schema(**documentation.START)
+    @idempotent
+    def start(self, request: Request, resource_id: str) -> Response:
+        version = required_version(request.headers.get("If-Match"))
+        task = actions.start(actor_of(request), resource_id, version)
+        return accepted("VM start command sent successfully", task)
+
+    @extend_schema(**documentation.STOP)
+    @idempotent
+    def stop(self, request: Request, resource_id: str) -> Response:
+        version = required_version(request.headers.get("If-Match"))
+        task = actions.stop(actor_of(request), resource_id, _force(request), version)
+        return accepted("VM stop command sent successfully", task)
+
+    @extend_schema(**documentation.RESTART)
+    @idempotent
+    def restart(self, request: Request, resource_id: str) -> Response:
+        version = required_version(request.headers.get("If-Match"))
+        task = actions.restart(actor_of(request), resource_id, _force(request), version)
+        return accepted("VM restart command sent successfully", task)
+
+
+def _force(request: Request) -> bool:
+    return parse(ForceBody, request.data or {}).force
+
+
+class StatusView(ViewSet):
+    @extend_schema(**documentation.STATUS)
+    def retrieve(self, request: Request, resource_id: str) -> Response:
+        actor = actor_of(request)
+        return Response(status_document(find_row(actor, resource_id), actor.may_write, timezone.now()))
+
+
+class CatalogView(ViewSet):
+    """What a form needs, so that no frontend hard-codes it."""
+
+    @extend_schema(**documentation.CATALOG)
+    def list(self, request: Request) -> Response:
+        nodes_by_image: dict[str, list[str]] = {}
+        for os_image, node_id in NodeImage.objects.order_by("node__name").values_list("os_image", "node_id"):
+            nodes_by_image.setdefault(os_image, []).append(node_id)
+        return Response(catalog(nodes_by_image))
+
+    @extend_schema(**documentation.ESTIMATE)
+    def estimate(self, request: Request) -> Response:
+        return Response(estimate(parse(EstimateBody, request.data).config))

@@ -1,0 +1,478 @@
+"""What becomes of a VM when a worker dies, its node dies, or its backend refuses: the table, cell by cell"""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from accounts.actors import Actor
+from nodes.models import Claim, Node
+from resources import actions
+from resources.models import LogEntry, VirtualMachine
+from resources.reconcile import sweep_all
+from resources.states import Status
+from snapshots.models import Snapshot, SnapshotStatus
+from tasks.models import Task, TaskStatus
+from tasks.worker import drain
+from tests.backends import scripted
+from tests.factories import (
+    NodeFactory,
+    OperatorFactory,
+    SnapshotFactory,
+    UserFactory,
+    VirtualMachineFactory,
+    static_network,
+)
+from vmbackends.base import DomainState, Power
+from vmbackends.errors import NodeUnreachable, NotSupported, Refused
+
+pytestmark = pytest.mark.django_db
+
+GONE = NodeUnreachable("node-1 cannot be reached")
+NO = Refused("The pool has no space. Free some, then try again.")
+
+
+class WorkerKilled(BaseException):
+    """What kill -9 looks like from within: nothing after it runs."""
+
+
+@pytest.fixture
+def backend():
+    with scripted() as backend:
+        yield backend
+
+
+@pytest.fixture
+def user():
+    return UserFactory()
+
+
+def vm_in(user, status, **fields):
+    config = {"networkConfig": static_network("192.168.100.10")}
+    return VirtualMachineFactory(
+        organization=user.organization, owner=user, status=status, **{"config": config, **fields}
+    )
+
+
+def act(user, vm, action, **kwargs):
+    return getattr(actions, action)(Actor.of(user, via="api"), vm.id, **kwargs)
+
+
+def run(backend, *, fault=None, at="*"):
+    """Let a worker do all that is due, with this fault of the backend."""
+    if fault is not None:
+        backend.faults[at] = fault
+    drain(ignore_waits=True, limit=60)
+    vm = VirtualMachine.objects.latest("created_at")
+    return vm, Task.objects.latest("created_at")
+
+
+def die(backend, at):
+    """A worker is killed in this call of the backend; its lease runs out."""
+    backend.faults[at] = WorkerKilled()
+    with pytest.raises(WorkerKilled):
+        drain(ignore_waits=True)
+    del backend.faults[at]
+    Task.objects.update(lease_until=timezone.now() - timedelta(days=1))
+
+
+def pass_the_deadline():
+    Task.objects.update(deadline_at=timezone.now() - timedelta(days=1), not_before=None)
+
+
+DEPLOY_CALLS = ("create_disk", "write_seed", "define", "start", "domain", "remove_seed")
+START_CALLS = ("grow_disk", "define", "start", "domain")
+STOP_CALLS = ("domain", "shutdown", "power_off")
+DELETE_CALLS = ("power_off", "undefine", "delete_disks")
+
+
+class TestDeployingFirst:
+    @pytest.mark.parametrize("call", DEPLOY_CALLS)
+    def test_a_worker_that_dies_is_followed_by_another(self, backend, user, call):
+        act(user, vm_in(user, Status.QUEUED), "start")
+
+        die(backend, call)
+        vm, task = run(backend)
+
+        assert (vm.status, task.status, vm.task) == (Status.RUNNING, TaskStatus.SUCCEEDED, None)
+
+    @pytest.mark.parametrize("call", DEPLOY_CALLS)
+    def test_a_node_that_dies_leaves_it_in_error_with_its_claims_after_the_deadline(self, backend, user, call):
+        act(user, vm_in(user, Status.QUEUED), "start")
+        run(backend, fault=GONE, at=call)
+
+        pass_the_deadline()
+        vm, task = run(backend)
+
+        assert (vm.status, vm.error_reason, task.status) == (Status.ERROR, "node_absent", TaskStatus.FAILED)
+        assert "not known whether it runs" in vm.error_message
+        assert Claim.objects.filter(vm_id=vm.id).exists()
+
+    @pytest.mark.parametrize("call", DEPLOY_CALLS[:4])
+    def test_a_refusal_is_undone_and_the_deploy_failed(self, backend, user, call):
+        act(user, vm_in(user, Status.QUEUED), "start")
+
+        vm, task = run(backend, fault=NO, at=call)
+
+        assert (vm.status, vm.deployed, vm.desired_on) == (Status.FAILED, False, False)
+        assert "The pool has no space" in vm.error_message
+        assert task.outcome == {"reason": "refused", "undone": True}
+        assert "delete_disks" in backend.calls
+        assert Claim.objects.filter(vm_id=vm.id).exists(), "the reservation stays, to try again"
+
+    def test_a_refusal_that_cannot_be_undone_is_an_error(self, backend, user):
+        act(user, vm_in(user, Status.QUEUED), "start")
+        backend.faults["delete_disks"] = Refused("The disk is in use.")
+
+        vm, task = run(backend, fault=NO, at="define")
+
+        assert (vm.status, vm.deployed) == (Status.ERROR, True)
+        assert task.outcome["undone"] is False
+
+    def test_a_worker_that_dies_while_it_undoes_is_followed_in_undoing(self, backend, user):
+        act(user, vm_in(user, Status.QUEUED), "start")
+        backend.faults["start"] = NO
+
+        die(backend, "delete_disks")
+        backend.faults.clear()
+        vm, _ = run(backend)
+
+        assert (vm.status, vm.deployed) == (Status.FAILED, False)
+
+    def test_a_failed_deploy_can_be_tried_again(self, backend, user):
+        act(user, vm_in(user, Status.QUEUED), "start")
+        vm, _ = run(backend, fault=NO, at="create_disk")
+        backend.faults.clear()
+
+        act(user, vm, "start")
+        vm, _ = run(backend)
+
+        assert (vm.status, vm.error_message) == (Status.RUNNING, "")
+
+
+@pytest.mark.parametrize(("action", "before"), [("start", Status.STOPPED), ("restart", Status.RUNNING)])
+class TestLaterStartAndRestart:
+    @pytest.mark.parametrize("call", START_CALLS)
+    def test_a_worker_that_dies_is_followed_by_another(self, backend, user, action, before, call):
+        act(user, vm_in(user, before), action)
+
+        die(backend, call)
+        vm, _ = run(backend)
+
+        assert (vm.status, vm.task) == (Status.RUNNING, None)
+
+    @pytest.mark.parametrize("call", START_CALLS)
+    def test_a_node_that_dies_leaves_it_in_error_with_its_disk(self, backend, user, action, before, call):
+        act(user, vm_in(user, before), action)
+        run(backend, fault=GONE, at=call)
+
+        pass_the_deadline()
+        vm, _ = run(backend)
+
+        assert (vm.status, vm.error_reason, vm.deployed) == (Status.ERROR, "node_absent", True)
+        assert "delete_disks" not in backend.calls
+
+    @pytest.mark.parametrize("call", START_CALLS[:3])
+    def test_a_refusal_is_an_error_and_keeps_the_disk(self, backend, user, action, before, call):
+        act(user, vm_in(user, before), action)
+
+        vm, task = run(backend, fault=NO, at=call)
+
+        assert (vm.status, task.status) == (Status.ERROR, TaskStatus.FAILED)
+        assert "delete_disks" not in backend.calls
+
+
+class TestStopping:
+    @pytest.mark.parametrize("call", STOP_CALLS)
+    def test_a_worker_that_dies_is_followed_by_another(self, backend, user, call):
+        act(user, vm_in(user, Status.RUNNING), "stop")
+
+        die(backend, call)
+        vm, _ = run(backend)
+
+        assert (vm.status, vm.desired_on, vm.task) == (Status.STOPPED, False, None)
+
+    @pytest.mark.parametrize("call", STOP_CALLS)
+    def test_a_node_that_dies_never_makes_it_stopped(self, backend, user, call):
+        act(user, vm_in(user, Status.RUNNING), "stop")
+        run(backend, fault=GONE, at=call)
+
+        pass_the_deadline()
+        vm, _ = run(backend)
+
+        assert (vm.status, vm.error_reason) == (Status.ERROR, "node_absent")
+
+    @pytest.mark.parametrize("call", STOP_CALLS)
+    def test_a_refusal_is_an_error(self, backend, user, call):
+        act(user, vm_in(user, Status.RUNNING), "stop")
+
+        vm, _ = run(backend, fault=NO, at=call)
+
+        assert vm.status == Status.ERROR
+
+    def test_a_guest_that_ignores_it_has_its_power_cut(self, backend, user, settings):
+        settings.SHUTDOWN_SECONDS = 0
+        vm = vm_in(user, Status.RUNNING)
+        backend.states[vm.id] = DomainState(Power.RUNNING, booted=True)
+        act(user, vm, "stop")
+
+        vm, _ = run(backend)
+
+        assert vm.status == Status.STOPPED
+        assert "power_off" in backend.calls
+        assert LogEntry.objects.filter(vm=vm, message__contains="its power is cut").exists()
+
+    @pytest.mark.parametrize("power", [Power.OFF, Power.MISSING])
+    def test_of_an_error_a_domain_that_is_off_or_missing_is_stopped(self, backend, user, power):
+        vm = vm_in(user, Status.ERROR)
+        backend.states[vm.id] = DomainState(power)
+        act(user, vm, "stop")
+
+        vm, _ = run(backend)
+
+        assert (vm.status, vm.error_message) == (Status.STOPPED, "")
+        assert "shutdown" not in backend.calls
+
+
+class TestRunningWithoutATask:
+    def test_a_node_that_dies_changes_no_status_but_health(self, backend, user, client_of):
+        vm = vm_in(user, Status.RUNNING)
+        backend.faults["observe"] = GONE
+
+        sweep_all()
+
+        answer = client_of(user).get(f"/resources/{vm.id}/status").json()
+        assert (answer["status"], answer["health"]) == ("running", "unknown")
+
+    def test_one_seen_off_is_stopped_with_the_reason(self, backend, user):
+        vm = vm_in(user, Status.RUNNING)
+        backend.states[vm.id] = DomainState(Power.OFF, reason="shut down by the guest")
+
+        sweep_all()
+
+        vm.refresh_from_db()
+        assert (vm.status, vm.desired_on) == (Status.STOPPED, False)
+        assert LogEntry.objects.filter(vm=vm, message__contains="shut down by the guest").exists()
+
+    @pytest.mark.parametrize("power", [Power.CRASHED, Power.PAUSED, Power.MISSING])
+    def test_one_crashed_paused_or_gone_is_an_error(self, backend, user, power):
+        vm = vm_in(user, Status.RUNNING)
+        backend.states[vm.id] = DomainState(power, reason="I/O error")
+
+        sweep_all()
+
+        vm.refresh_from_db()
+        assert vm.status == Status.ERROR
+        assert vm.error_message
+
+    def test_one_with_a_task_is_left_to_it(self, backend, user):
+        vm = vm_in(user, Status.RUNNING)
+        act(user, vm, "stop")
+        backend.states[vm.id] = DomainState(Power.CRASHED)
+
+        sweep_all()
+
+        vm.refresh_from_db()
+        assert vm.status == Status.STOPPING
+
+
+class TestTheNodesReturn:
+    @pytest.mark.parametrize(("power", "status"), [(Power.RUNNING, Status.RUNNING), (Power.OFF, Status.STOPPED)])
+    def test_an_error_of_its_absence_takes_the_observed_state(self, backend, user, power, status):
+        vm = vm_in(user, Status.ERROR, error_reason="node_absent", error_message="The node cannot be reached")
+        backend.states[vm.id] = DomainState(power, booted=True)
+
+        sweep_all()
+
+        vm.refresh_from_db()
+        assert (vm.status, vm.error_message, vm.error_reason) == (status, "", "")
+
+    def test_another_error_stays(self, backend, user):
+        vm = vm_in(user, Status.ERROR, error_message="The guest crashed")
+
+        sweep_all()
+
+        vm.refresh_from_db()
+        assert (vm.status, vm.error_message) == (Status.ERROR, "The guest crashed")
+
+    def test_after_a_reboot_what_was_meant_to_be_on_is_started_again(self, backend, user):
+        node = NodeFactory()
+        on, off = vm_in(user, Status.RUNNING, node=node), vm_in(user, Status.STOPPED, node=node, config={})
+        sweep_all()
+        backend.boot_id = "after-the-reboot"
+        backend.states = {on.id: DomainState(Power.OFF), off.id: DomainState(Power.OFF)}
+
+        sweep_all()
+        on.refresh_from_db()
+        assert (on.status, on.task.type) == (Status.DEPLOYING, "vm-start")
+        backend.states.clear()
+        drain(ignore_waits=True)
+
+        on.refresh_from_db()
+        off.refresh_from_db()
+        assert (on.status, off.status) == (Status.RUNNING, Status.STOPPED)
+
+
+class TestError:
+    @pytest.mark.parametrize("action", ["stop", "restart"])
+    def test_restart_defines_it_anew_from_its_disk(self, backend, user, action):
+        vm = vm_in(user, Status.ERROR)
+        act(user, vm, action)
+
+        vm, _ = run(backend)
+
+        assert ("define" in backend.calls) == (action == "restart")
+
+    def test_delete_hides_it_and_waits_for_a_dead_node(self, backend, user):
+        vm = vm_in(user, Status.ERROR, node=NodeFactory(online=False))
+
+        act(user, vm, "delete")
+        vm, task = run(backend)
+
+        assert vm.deleted_at is not None
+        assert task.status == TaskStatus.PENDING
+        assert Claim.objects.filter(vm_id=vm.id).exists()
+
+
+class TestCleaningUp:
+    @pytest.mark.parametrize("call", DELETE_CALLS)
+    def test_a_worker_that_dies_is_followed_by_another(self, backend, user, call):
+        act(user, vm_in(user, Status.STOPPED), "delete")
+
+        die(backend, call)
+        vm, _ = run(backend)
+
+        assert (vm.deployed, vm.task) == (False, None)
+        assert not Claim.objects.exists()
+
+    @pytest.mark.parametrize("fault", [GONE, NO])
+    @pytest.mark.parametrize("call", DELETE_CALLS)
+    def test_it_is_tried_for_ever_and_holds_all_meanwhile(self, backend, user, call, fault):
+        act(user, vm_in(user, Status.STOPPED), "delete")
+
+        vm, task = run(backend, fault=fault, at=call)
+        assert task.is_open
+        assert task.deadline_at is None
+        assert Claim.objects.filter(vm_id=vm.id).exists()
+        backend.faults.clear()
+        vm, task = run(backend)
+
+        assert task.status == TaskStatus.SUCCEEDED
+        assert not Claim.objects.exists()
+
+
+class TestRestoring:
+    def begin(self, user, **fields):
+        from snapshots import actions as snapshot_actions
+
+        vm = vm_in(user, Status.STOPPED, **fields)
+        snapshot = SnapshotFactory(vm=vm)
+        snapshot_actions.restore(Actor.of(user, via="api"), vm.id, snapshot.public_id)
+        return vm
+
+    def test_a_worker_that_dies_is_followed_from_the_snapshot(self, backend, user):
+        self.begin(user)
+
+        die(backend, "restore_snapshot")
+        vm, task = run(backend)
+
+        assert (vm.status, task.status, vm.task) == (Status.STOPPED, TaskStatus.SUCCEEDED, None)
+
+    def test_a_node_that_dies_leaves_an_error_after_the_deadline(self, backend, user):
+        self.begin(user)
+        run(backend, fault=GONE, at="restore_snapshot")
+
+        pass_the_deadline()
+        vm, _ = run(backend)
+
+        assert (vm.status, vm.error_reason) == (Status.ERROR, "node_absent")
+
+    def test_a_failure_is_an_error(self, backend, user):
+        self.begin(user)
+
+        vm, _ = run(backend, fault=NO, at="restore_snapshot")
+
+        assert vm.status == Status.ERROR
+
+    def test_one_refused_beforehand_changes_nothing(self, backend, user):
+        self.begin(user)
+
+        vm, task = run(backend, fault=NotSupported("UEFI guests cannot be restored live."), at="restore_snapshot")
+
+        assert (vm.status, vm.error_message) == (Status.STOPPED, "")
+        assert "UEFI" in task.error
+
+
+class TestASnapshotBeingTaken:
+    @pytest.fixture
+    def backend(self):
+        with scripted(instant_snapshots=False) as backend:
+            yield backend
+
+    def begin(self, user):
+        from snapshots import actions as snapshot_actions
+        from snapshots.requests import SnapshotBody
+
+        vm = vm_in(user, Status.STOPPED)
+        snapshot_actions.take(Actor.of(user, via="api"), vm.id, SnapshotBody(name="one"))
+
+    def test_a_worker_that_dies_is_followed_and_finds_what_was_made(self, backend, user):
+        self.begin(user)
+        assert Snapshot.objects.get().status == SnapshotStatus.CREATING
+
+        die(backend, "create_snapshot")
+        vm, _ = run(backend)
+
+        assert Snapshot.objects.get().status == SnapshotStatus.COMPLETED
+        assert (vm.status, vm.task) == (Status.STOPPED, None)
+
+    @pytest.mark.parametrize("fault", [GONE, NO])
+    def test_a_node_that_dies_or_refuses_fails_the_snapshot_and_leaves_the_vm(self, backend, user, fault):
+        self.begin(user)
+        run(backend, fault=fault, at="create_snapshot")
+        pass_the_deadline()
+        vm, _ = run(backend)
+
+        assert Snapshot.objects.get().status == SnapshotStatus.FAILED
+        assert (vm.status, vm.error_message, vm.task) == (Status.STOPPED, "", None)
+
+
+class TestANodeMarkedLost:
+    def test_its_vms_are_in_error_and_its_tasks_fail(self, backend, user):
+        node = NodeFactory()
+        running = vm_in(user, Status.RUNNING, node=node)
+        deploying = vm_in(user, Status.QUEUED, node=node, config={})
+        act(user, deploying, "start")
+        Node.objects.update(lost=True)
+
+        sweep_all()
+
+        for vm in (running, deploying):
+            vm.refresh_from_db()
+            assert (vm.status, vm.task) == (Status.ERROR, None)
+        assert Task.objects.get().status == TaskStatus.FAILED
+
+    def test_an_operator_forgets_a_vm_and_all_is_free(self, backend, user):
+        vm = vm_in(user, Status.ERROR)
+        Node.objects.update(lost=True)
+
+        act(OperatorFactory(), vm, "forget")
+
+        vm.refresh_from_db()
+        vm.node.refresh_from_db()
+        assert vm.deleted_at is not None
+        assert vm.node.used_vcpus == 0
+        assert not Claim.objects.exists()
+
+    def test_back_again_what_was_deleted_meanwhile_is_cleaned_up(self, backend, user):
+        vm = vm_in(user, Status.STOPPED)
+        act(user, vm, "delete")
+        Node.objects.update(lost=True)
+        sweep_all()
+        assert Claim.objects.exists()
+        Node.objects.update(lost=False)
+
+        sweep_all()
+        drain(ignore_waits=True)
+
+        assert not Claim.objects.exists()

@@ -1,0 +1,75 @@
+"""GET /resources/:id"""
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from accounts.models import Role
+from resources.states import Status
+from tests.factories import OperatorFactory, UserFactory, VirtualMachineFactory
+
+pytestmark = pytest.mark.django_db
+
+
+def own_vm(user, **fields):
+    return VirtualMachineFactory(organization=user.organization, owner=user, **fields)
+
+
+def test_it_shows_the_vm_with_its_version_as_etag(client_of):
+    user = UserFactory()
+    vm = own_vm(user)
+
+    answer = client_of(user).get(f"/resources/{vm.id}")
+
+    assert (answer.status_code, answer["ETag"]) == (200, '"1"')
+    assert answer.json()["_id"] == vm.id
+    assert answer.json()["allowedActions"] == ["start", "edit", "delete"]
+
+
+def test_it_answers_304_to_who_has_it_already(client_of):
+    user = UserFactory()
+    vm = own_vm(user)
+
+    answer = client_of(user).get(f"/resources/{vm.id}", HTTP_IF_NONE_MATCH='"1"')
+
+    assert (answer.status_code, answer.content) == (304, b"")
+
+
+def test_it_tells_a_viewer_of_no_actions(client_of):
+    user = UserFactory(role=Role.VIEWER)
+
+    assert "allowedActions" not in client_of(user).get(f"/resources/{own_vm(user).id}").json()
+
+
+def test_it_hides_another_organizations_vm(client_of):
+    answer = client_of(UserFactory()).get(f"/resources/{VirtualMachineFactory().id}")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_it_shows_an_operator_any(client_of):
+    assert client_of(OperatorFactory()).get(f"/resources/{VirtualMachineFactory().id}").status_code == 200
+
+
+@pytest.mark.parametrize("vm_id", ["f" * 24, "675B2C3D4E5F6A7B8C9D0E0F", "short", "../etc", "task-" + "a" * 24])
+def test_it_does_not_find_what_is_not_there(client_of, vm_id):
+    answer = client_of(UserFactory()).get(f"/resources/{vm_id}")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_it_takes_one_query(client_of):
+    user = UserFactory()
+    vm, client = own_vm(user, status=Status.RUNNING), client_of(user)
+
+    with CaptureQueriesContext(connection) as queries:
+        client.get(f"/resources/{vm.id}")
+
+    assert len(queries) == 1
+
+
+def test_it_shows_an_error_where_there_is_one(client_of):
+    user = UserFactory()
+    vm = own_vm(user, status=Status.ERROR, error_message="The guest crashed")
+
+    assert client_of(user).get(f"/resources/{vm.id}").json()["errorMessage"] == "The guest crashed"

@@ -1,0 +1,160 @@
+"""GET /resources/:id/status, logs, metrics, metrics/history and console: who may, and the answers' shape"""
+
+import pytest
+
+from accounts.models import Role
+from resources.models import ConsoleToken
+from resources.states import ALLOWED, Action, Status
+from tests.factories import (
+    GpuFactory,
+    NodeFactory,
+    OperatorFactory,
+    UserFactory,
+    VirtualMachineFactory,
+    static_network,
+)
+
+pytestmark = pytest.mark.django_db
+
+READS = ("status", "logs", "metrics", "metrics/history", "tasks", "snapshots")
+
+
+def own_vm(user, status=Status.RUNNING, **fields):
+    return VirtualMachineFactory(organization=user.organization, owner=user, status=status, **fields)
+
+
+@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize("what", READS)
+def test_a_viewer_reads_in_every_status(client_of, what, status):
+    user = UserFactory(role=Role.VIEWER)
+
+    answer = client_of(user).get(f"/resources/{own_vm(user, status).id}/{what}")
+
+    assert answer.status_code == 200, answer.content
+
+
+@pytest.mark.parametrize("what", [*READS, "console"])
+def test_it_hides_another_organizations_vm(client_of, what):
+    answer = client_of(UserFactory()).get(f"/resources/{VirtualMachineFactory(status=Status.RUNNING).id}/{what}")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("what", [*READS, "console"])
+def test_an_operator_reads_any(client_of, what):
+    vm = VirtualMachineFactory(status=Status.RUNNING)
+
+    assert client_of(OperatorFactory()).get(f"/resources/{vm.id}/{what}").status_code == 200
+
+
+def test_the_status_of_a_running_vm(client_of):
+    user = UserFactory()
+    vm = own_vm(user, config={"networkConfig": static_network("192.168.100.10")})
+
+    answer = client_of(user).get(f"/resources/{vm.id}/status").json()
+
+    assert answer["resourceId"] == answer["_id"] == vm.id
+    assert (answer["status"], answer["health"]) == ("running", "healthy")
+    assert answer["runtime"]["id"] == f"vm-{vm.id}"
+    assert answer["runtime"]["uptime"] >= 0
+    assert "lastCheck" in answer
+    assert answer["allowedActions"] == ["stop", "restart", "console", "snapshot", "restore"]
+
+
+@pytest.mark.parametrize(
+    ("status", "health"), [(Status.ERROR, "unhealthy"), (Status.STOPPED, "unknown"), (Status.QUEUED, "unknown")]
+)
+def test_the_health_follows_the_status(client_of, status, health):
+    user = UserFactory()
+
+    assert client_of(user).get(f"/resources/{own_vm(user, status).id}/status").json()["health"] == health
+
+
+def test_a_locked_vm_names_its_task_and_allows_nothing(client_of):
+    user = UserFactory()
+    vm, client = own_vm(user), client_of(user)
+    task_id = client.post(f"/resources/{vm.id}/stop").json()["taskId"]
+
+    answer = client.get(f"/resources/{vm.id}/status").json()
+
+    assert (answer["taskId"], answer["allowedActions"]) == (task_id, [])
+
+
+def test_the_metrics_of_a_vm_with_gpus(client_of):
+    user, node = UserFactory(), NodeFactory()
+    for number in range(2):
+        GpuFactory(node=node, device_id=f"GPU-{number}")
+    gpu = {"enabled": True, "mode": "passthrough", "deviceIds": ["GPU-0", "GPU-1"]}
+
+    answer = client_of(user).get(f"/resources/{own_vm(user, node=node, config={'gpuConfig': gpu}).id}/metrics").json()
+
+    metrics = answer["metrics"]
+    assert set(metrics) == {"cpu", "memory", "disk", "gpu", "network"}
+    assert metrics["cpu"]["cores"] == 2
+    assert metrics["memory"]["total"] == 2048
+    assert [card["deviceId"] for card in metrics["gpu"]] == ["GPU-0", "GPU-1"]
+
+
+def test_the_metrics_of_a_vm_that_does_not_run_are_zero(client_of):
+    user = UserFactory()
+
+    metrics = client_of(user).get(f"/resources/{own_vm(user, Status.STOPPED).id}/metrics").json()["metrics"]
+
+    assert (metrics["cpu"]["usage"], metrics["memory"]["used"], metrics["gpu"]) == (0, 0, [])
+
+
+@pytest.mark.parametrize("query", ["range=2h", "from=now"])
+def test_the_history_refuses_what_it_does_not_know(client_of, query):
+    user = UserFactory()
+
+    assert client_of(user).get(f"/resources/{own_vm(user).id}/metrics/history?{query}").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=1001", "limit=x", "level=loud", "since=yesterday", "format=xml", "x=1"]
+)
+def test_the_logs_refuse_what_they_do_not_know(client_of, query):
+    user = UserFactory()
+
+    answer = client_of(user).get(f"/resources/{own_vm(user).id}/logs?{query}")
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, query.split("=")[0])
+
+
+def test_the_logs_can_be_downloaded(client_of):
+    user = UserFactory()
+
+    answer = client_of(user).get(f"/resources/{own_vm(user).id}/logs?format=text")
+
+    assert answer["Content-Type"].startswith("text/plain")
+    assert "attachment" in answer["Content-Disposition"]
+
+
+def test_the_console_answers_once_and_stores_no_token(client_of):
+    user = UserFactory()
+    vm = own_vm(user)
+
+    answer = client_of(user).get(f"/resources/{vm.id}/console")
+
+    document = answer.json()
+    assert answer["Cache-Control"] == "no-store"
+    assert (document["resourceId"], document["consoleType"]) == (vm.id, "vnc")
+    token = document["url"].partition("token=")[2]
+    assert f"vm-{vm.id}" in document["url"]
+    assert document["viewerUrl"].endswith(f"#token={token}")
+    assert ConsoleToken.objects.get().digest != token
+
+
+@pytest.mark.parametrize("status", [status for status in Status if Action.CONSOLE not in ALLOWED[status]])
+def test_there_is_no_console_in_other_statuses(client_of, status):
+    user = UserFactory()
+
+    answer = client_of(user).get(f"/resources/{own_vm(user, status).id}/console")
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "action_not_allowed")
+
+
+def test_there_is_no_console_for_a_viewer(client_of):
+    user = UserFactory(role=Role.VIEWER)
+
+    assert client_of(user).get(f"/resources/{own_vm(user).id}/console").status_code == 403
