@@ -1,0 +1,107 @@
+"""What workers do for the tasks of a snapshot, and what becomes of it and its VM when they end."""
+
+from typing import Any
+
+from django.utils import timezone
+
+from resources import logs
+from resources.handlers import load
+from resources.models import VirtualMachine
+from resources.settle import NODE_ABSENT, release
+from resources.specs import vm_spec
+from resources.states import Status
+from snapshots.actions import gigabytes, hold, snapshot_spec
+from snapshots.models import Snapshot, SnapshotStatus
+from tasks.engine import Run
+from tasks.models import Task, TaskStatus
+from tasks.registry import Step, TaskType, Wait
+from vmbackends import get_backend
+from vmbackends.errors import NotSupported
+
+
+def _snapshot(run_or_task: Any) -> Snapshot:
+    return Snapshot.objects.select_related("vm__node").get(pk=run_or_task.payload["snapshotId"])
+
+
+def _create(run: Run) -> None:
+    node, vm = load(run)
+    run.state["size"] = get_backend().create_snapshot(node, vm_spec(vm), snapshot_spec(_snapshot(run)))
+
+
+def _restore(run: Run) -> Wait | None:
+    node, vm = load(run)
+    # The power that it has now is the power that it shall have then; `desired_on` is not touched by a restore.
+    try:
+        done = get_backend().restore_snapshot(node, vm_spec(vm), snapshot_spec(_snapshot(run)), run.asked_at())
+    except NotSupported:
+        run.state["untouched"] = True  # refused beforehand: the VM is as it was
+        raise
+    return None if done else Wait(1.0, "Restoring the snapshot")
+
+
+def _delete(run: Run) -> None:
+    node, vm = load(run)
+    get_backend().delete_snapshot(node, vm_spec(vm), snapshot_spec(_snapshot(run)))
+
+
+def after_create(task: Task) -> None:
+    snapshot = _snapshot(task)
+    before = snapshot.reserved_gb
+    if task.status == TaskStatus.SUCCEEDED:
+        snapshot.status, snapshot.size = SnapshotStatus.COMPLETED, task.state["size"]
+        snapshot.reserved_gb = gigabytes(snapshot.size)
+        logs.record(task.subject_id, "info", f"Snapshot {snapshot.name!r} completed")
+    elif task.status == TaskStatus.CANCELLED:
+        _forget(task, snapshot)
+        logs.record(task.subject_id, "info", f"Snapshot {snapshot.name!r} was cancelled before it began")
+        return
+    else:
+        snapshot.status, snapshot.error = SnapshotStatus.FAILED, task.error[:1000]
+        logs.record(task.subject_id, "error", f"Snapshot {snapshot.name!r} failed: {task.error}"[:1000])
+    snapshot.save(update_fields=["status", "size", "error", "reserved_gb"])
+    _set_held(task, snapshot.vm, snapshot.reserved_gb - before)
+
+
+def after_restore(task: Task) -> None:
+    """The status stands, unless nobody knows any more what the VM is."""
+    snapshot = _snapshot(task)
+    if task.status == TaskStatus.SUCCEEDED:
+        columns: dict[str, Any] = {"started_at": timezone.now()} if snapshot.vm.desired_on else {}
+        release(task, **columns)
+        logs.record(task.subject_id, "info", f"Snapshot {snapshot.name!r} restored")
+    elif task.status == TaskStatus.CANCELLED or task.state.get("untouched"):
+        release(task)
+        logs.record(task.subject_id, "info", f"Snapshot {snapshot.name!r} was not restored; nothing was touched")
+    else:
+        absent = NODE_ABSENT if task.outcome.get("reason") == "deadline" else ""
+        release(task, status=Status.ERROR, error_message=task.error[:1000], error_reason=absent)
+        logs.record(task.subject_id, "error", f"Restore of snapshot {snapshot.name!r} failed: {task.error}"[:1000])
+
+
+def after_delete(task: Task) -> None:
+    snapshot = _snapshot(task)
+    if task.status == TaskStatus.SUCCEEDED:
+        _forget(task, snapshot)
+        logs.record(task.subject_id, "info", f"Snapshot {snapshot.name!r} deleted")
+    else:
+        release(task)
+        logs.record(task.subject_id, "error", f"Snapshot {snapshot.name!r} was not deleted: {task.error}"[:1000])
+
+
+def _forget(task: Task, snapshot: Snapshot) -> None:
+    vm, held = snapshot.vm, snapshot.reserved_gb
+    snapshot.delete()
+    _set_held(task, vm, -held)
+
+
+def _set_held(task: Task, vm: VirtualMachine, more_gb: int) -> None:
+    """Give the VM back from its task with what its snapshots hold now, and quota and room with it."""
+    if release(task, snapshots_gb=vm.snapshots_gb + more_gb):
+        hold(vm, more_gb)
+
+
+TYPES = (
+    TaskType("snapshot-create", (Step("create", 95, "Taking the snapshot", _create),), settle=after_create),
+    TaskType("snapshot-restore", (Step("restore", 95, "Restoring the snapshot", _restore),), settle=after_restore),
+    TaskType("snapshot-delete", (Step("delete", 95, "Deleting the snapshot", _delete),), settle=after_delete),
+)
