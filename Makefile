@@ -1,0 +1,78 @@
+# `make serve` needs Python 3.11, 3.12 or 3.13 with venv, and nothing else. `make help` lists the rest.
+
+PY ?= $(shell for p in python3.11 python3.12 python3.13; do command -v $$p && exit; done; echo python3)
+PORT ?= 3305
+WORKERS ?= 2
+DEBUG ?= 1
+export DEBUG
+
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check --retries 10 --timeout 60 --require-hashes
+COMPILE := $(BIN)/pip-compile -q --generate-hashes --strip-extras --allow-unsafe \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+
+.DEFAULT_GOAL := help
+.PHONY: help serve worker test test-fast lint format bench requirements install install-dev clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+serve: .venv/.run ## install, migrate, seed the demo and run everything at http://localhost:3305 (PORT, WORKERS, DEBUG)
+	@exec $(BIN)/python manage.py serve --port $(PORT) --workers $(WORKERS)
+
+worker: .venv/.run ## one more worker
+	@exec $(BIN)/python manage.py worker
+
+test: lint ## all that must hold before a change goes in
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python manage.py check
+	$(BIN)/python -m pytest -n 2
+
+test-fast: .venv/.dev ## the tests without those that start processes
+	$(BIN)/python -m pytest -n 2 -m "not processes"
+
+lint: .venv/.dev ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+
+format: .venv/.dev ## let ruff write the sources
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/.dev ## measure the API
+	$(BIN)/python bench/run.py
+
+requirements: .venv/.dev ## lock the dependencies of pyproject.toml anew
+	$(COMPILE) -o requirements.txt pyproject.toml
+	$(COMPILE) --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+
+install: .venv/.run ## what the site needs
+install-dev: .venv/.dev ## and what its tests need
+
+clean: ## remove what was installed and built; the data under var/ stays
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.run: requirements.txt | .venv/bin/python
+	$(INSTALL) -r requirements.txt
+	@touch $@
+
+.venv/.dev: requirements-dev.txt | .venv/bin/python
+	$(INSTALL) -r requirements-dev.txt
+	@touch $@
+
+# Debian and Ubuntu ship Python without ensurepip, which venv needs.
+VENV_PACKAGE = $$($(PY) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+
+.venv/bin/python:
+	@$(PY) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+		echo "AIWM needs Python 3.11, 3.12 or 3.13; $(PY) is not one. Say which: make PY=/path/to/python3.11"; exit 1; }
+	@$(PY) -c 'import ensurepip' 2>/dev/null || { \
+		if [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then \
+			echo "Installing $(VENV_PACKAGE) ..."; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(VENV_PACKAGE) >/dev/null; \
+		fi; $(PY) -c 'import ensurepip' 2>/dev/null; } || { \
+		echo "$(PY) cannot make a virtual environment. On Debian or Ubuntu: sudo apt-get install $(VENV_PACKAGE)"; \
+		exit 1; }
+	$(PY) -m venv .venv || { rm -rf .venv; exit 1; }

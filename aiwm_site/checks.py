@@ -1,0 +1,89 @@
+"""What `manage.py check` can say of the settings, and `check --deploy` of a production."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from django import db
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core import checks
+from django.core.checks import CheckMessage, Tags, register
+from django.core.exceptions import ImproperlyConfigured
+
+from vmbackends import get_backend
+
+# Seeded accounts are the oldest, and each test of a password takes a good part of a second on purpose.
+MOST_ACCOUNTS = 20
+
+
+@register(Tags.urls)
+def public_url(**_: Any) -> list[CheckMessage]:
+    try:
+        url = urlsplit(settings.PUBLIC_URL)
+        good = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:  # a port that is no number, a broken IPv6 address
+        good = False
+    else:
+        good = good and not (url.query or url.fragment or url.username)
+    if good:
+        return []
+    return [
+        checks.Error(f"PUBLIC_URL is {settings.PUBLIC_URL!r}.", hint="It takes http(s)://host[:port].", id="aiwm.E001")
+    ]
+
+
+@register("aiwm")
+def vm_backend(**_: Any) -> list[CheckMessage]:
+    try:
+        get_backend()
+    except ImproperlyConfigured as e:
+        return [checks.Error(str(e), hint="See VM_BACKEND and VM_BACKEND_OPTIONS.", id="aiwm.E002")]
+    return []
+
+
+@register(Tags.security, deploy=True)
+def secrets_key(**_: Any) -> list[CheckMessage]:
+    if settings.SECRETS_KEY != settings.SECRET_KEY:
+        return []
+    return [
+        checks.Error(
+            "SECRETS_KEY is the same as SECRET_KEY, so that neither can be changed alone.",
+            hint="Set SECRETS_KEY to a long random text of its own.",
+            id="aiwm.E003",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def mock_backend(**_: Any) -> list[CheckMessage]:
+    if not settings.VM_BACKEND["BACKEND"].startswith("vmbackends.mock."):
+        return []
+    return [
+        checks.Warning("VM_BACKEND is the mock: no virtual machine is real.", hint="Set VM_BACKEND.", id="aiwm.W001")
+    ]
+
+
+@register(Tags.security, deploy=True)
+def demo_passwords(**_: Any) -> list[CheckMessage]:
+    if settings.DEBUG:
+        return []
+    users = get_user_model().objects.filter(is_active=True).order_by("date_joined")[:MOST_ACCOUNTS]
+    try:
+        names = [user.get_username() for user in users if user.check_password(user.get_username())]
+    except db.Error as e:
+        return [
+            checks.Warning(
+                "The accounts could not be read, so their passwords were not tried.",
+                hint=f"Is the database there and migrated? {type(e).__name__}",
+                id="aiwm.W002",
+            )
+        ]
+    if not names:
+        return []
+    return [
+        checks.Error(
+            f"The password is the user name of: {', '.join(names)}.",
+            hint="Change it, or switch the account off, before anybody can reach this service.",
+            id="aiwm.E004",
+        )
+    ]

@@ -1,0 +1,80 @@
+"""Readers of settings from the environment. Each refuses a value that it does not know, at start.
+
+Any of them is also read from the file that `<NAME>_FILE` names, so that secrets need not stand in the environment.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+_YES = ("1", "true", "yes", "on")
+_NO = ("0", "false", "no", "off")
+
+
+def text(name: str, default: str = "") -> str:
+    path = os.environ.get(f"{name}_FILE")
+    if not path:
+        return os.environ.get(name, default)
+    if name in os.environ:
+        raise ImproperlyConfigured(f"Set {name} or {name}_FILE, not both.")
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as e:
+        raise ImproperlyConfigured(f"{name}_FILE cannot be read: {e}") from e
+
+
+def flag(name: str, default: bool) -> bool:
+    value = text(name, "on" if default else "off").strip().lower()
+    if value in _YES:
+        return True
+    if value in _NO:
+        return False
+    raise ImproperlyConfigured(f"{name} is {value!r}; it takes one of {', '.join(_YES + _NO)}.")
+
+
+def number(name: str, default: float, *, least: float = 0) -> float:
+    value = text(name, str(default))
+    try:
+        parsed = float(value)
+    except ValueError as e:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it takes a number.") from e
+    if not least <= parsed < float("inf"):
+        raise ImproperlyConfigured(f"{name} is {value}; it takes a number of at least {least:g}.")
+    return parsed
+
+
+def integer(name: str, default: int, *, least: int = 0) -> int:
+    value = text(name, str(default))
+    try:
+        parsed = int(value)
+    except ValueError as e:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it takes a whole number.") from e
+    if parsed < least:
+        raise ImproperlyConfigured(f"{name} is {value}; it takes a whole number of at least {least}.")
+    return parsed
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """A list, comma-separated."""
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def one_of(name: str, default: str, allowed: tuple[str, ...]) -> str:
+    value = text(name, default)
+    if value not in allowed:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it takes one of {', '.join(allowed)}.")
+    return value
+
+
+def json_object(name: str) -> dict[str, Any]:
+    value = text(name, "{}")
+    try:
+        parsed = json.loads(value)
+    except ValueError as e:
+        raise ImproperlyConfigured(f"{name} is no JSON: {e}") from e
+    if not isinstance(parsed, dict):
+        raise ImproperlyConfigured(f"{name} must be a JSON object.")
+    return parsed

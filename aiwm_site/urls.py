@@ -1,0 +1,27 @@
+"""Every path of the service. The API's own tables are in each app's urls.py."""
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+from aiwm_site import views
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="docs"), name="root"),
+    path("admin", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/", admin.site.urls),
+    path("schema", views.SchemaView.as_view(), name="schema"),
+    path("docs", views.DocsView.as_view(), name="docs"),
+    path("healthz", views.healthz, name="healthz"),
+    path("readyz", views.readyz, name="readyz"),
+    path("", include("accounts.urls")),
+    # All below are under /resources, where `resources/<id>` would take `resources/nodes` if it came first.
+    path("", include("nodes.urls")),
+    path("", include("snapshots.urls")),
+    path("", include("resources.urls")),
+]
+
+handler400 = "aiwm_site.errors.bad_request"
+handler403 = "aiwm_site.errors.permission_denied"
+handler404 = "aiwm_site.errors.page_not_found"
+handler500 = "aiwm_site.errors.server_error"

@@ -1,0 +1,46 @@
+"""Sites for tests with real processes."""
+
+import fcntl
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes.sites import Site, wait_for
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file with all tables and no rows, to be copied."""
+    site = Site(tmp_path_factory.mktemp("migrated"))
+    try:
+        assert site.manage("migrate", "-v", "0").wait(60) == 0, site.output()
+    finally:
+        site.close()
+    return site.database
+
+
+@pytest.fixture
+def site_of(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Site]]:
+    """Makes sites, and ends their processes. One test at a time has them: each wants the whole machine."""
+    made: list[Site] = []
+
+    def make(database: Path | None = None, **settings: object) -> Site:
+        directory = tmp_path / f"site-{len(made)}"
+        directory.mkdir()
+        site = Site(directory, **settings)
+        if database is not None:
+            shutil.copy(database, site.database)
+        made.append(site)
+        return site
+
+    base = tmp_path_factory.getbasetemp()
+    with (base.parent / "one-at-a-time").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield make
+        finally:
+            for site in made:
+                site.close()
+                wait_for(lambda site=site: not site.processes(), 10, "the end of the site's processes")
