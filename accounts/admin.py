@@ -15,10 +15,11 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 
 from accounts import actions, guard
-from accounts.adminbase import ActingAdmin, ReadOnlyAdmin, admin_actor
+from accounts.adminbase import ActingAdmin, admin_actor
 from accounts.forms import LoginForm, UserForm
 from accounts.models import AuditEntry, IdempotencyKey, LoginFailure, Organization, UsedRefresh, User
 from accounts.quotas import NAMES
+from common.admin import ReadOnlyAdmin
 
 admin.site.login_form = LoginForm
 admin.site.unregister(Group)
@@ -27,7 +28,7 @@ _POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc] # unfold has no types
+class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
     """What staff may do in the admin, by group. Only superusers hand it out."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -25,7 +25,7 @@ def admin_actor(request: HttpRequest) -> Actor:
     )
 
 
-class ActingAdmin(ModelAdmin):  # type: ignore[misc] # unfold has no types
+class ActingAdmin(ModelAdmin):
     """Rows are changed by actions, and never deleted here. What an action refuses is shown to the operator."""
 
     def changeform_view(
@@ -41,19 +41,6 @@ class ActingAdmin(ModelAdmin):  # type: ignore[misc] # unfold has no types
             self.message_user(request, e.message, messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
         return response
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-
-class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc] # unfold has no types
-    """Rows that the platform keeps for itself: to be looked at."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False

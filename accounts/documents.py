@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from accounts.models import Organization, User
 from accounts.quotas import quota_document, usage_document
 from accounts.tokens import Pair
+from common.schemas import Count, Document, ObjectId, Pagination, Timestamp
 from common.times import isoformat, isoformat_or_none
 from common.validation import StrictModel
 
@@ -25,61 +26,54 @@ class RefreshBody(StrictModel):
 # Answers, for the API's description
 
 
-class PairDocument(BaseModel):
+class PairDocument(Document):
     access: str
     refresh: str
 
 
-class ResourcesDocument(BaseModel):
-    vms: int
-    vcpus: int
-    ramMB: int  # noqa: N815 - the API's own name, as all below
-    diskGB: int  # noqa: N815
-    gpus: int
-    migInstances: int  # noqa: N815
+class ResourcesDocument(Document):
+    vms: Count
+    vcpus: Count
+    ram_mb: Count = Field(alias="ramMB")
+    disk_gb: Count = Field(alias="diskGB")
+    gpus: Count
+    mig_instances: Count
 
 
-class MeDocument(BaseModel):
-    userId: str  # noqa: N815
+class MeDocument(Document):
+    user_id: ObjectId
     username: str
     email: str
-    orgId: str  # noqa: N815
-    orgName: str  # noqa: N815
+    org_id: ObjectId
+    org_name: str
     role: Literal["viewer", "member", "admin"]
-    isOperator: bool  # noqa: N815
+    is_operator: bool
     quota: ResourcesDocument
     usage: ResourcesDocument
 
 
-class OrganizationDocument(BaseModel):
-    id: str = Field(alias="_id")
+class OrganizationDocument(Document):
+    id: ObjectId = Field(alias="_id")
     name: str
     quota: ResourcesDocument
     usage: ResourcesDocument
-    createdAt: str  # noqa: N815
+    created_at: Timestamp
 
 
-class OrganizationUserDocument(BaseModel):
-    userId: str  # noqa: N815
+class OrganizationUserDocument(Document):
+    user_id: ObjectId
     username: str
     email: str
     role: Literal["viewer", "member", "admin"]
-    isOperator: bool  # noqa: N815
-    isActive: bool  # noqa: N815
-    lastLogin: str | None  # noqa: N815
-    createdAt: str  # noqa: N815
+    is_operator: bool
+    is_active: bool
+    last_login: Timestamp | None
+    created_at: Timestamp
 
 
-class PaginationDocument(BaseModel):
-    total: int
-    page: int
-    limit: int
-    totalPages: int  # noqa: N815
-
-
-class OrganizationUsersDocument(BaseModel):
+class OrganizationUsersDocument(Document):
     data: list[OrganizationUserDocument]
-    pagination: PaginationDocument
+    pagination: Pagination
 
 
 # What they are made from

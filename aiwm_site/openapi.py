@@ -16,6 +16,7 @@ def spectacular_settings(public_url: str) -> dict[str, Any]:
         "TITLE": "AIWM API",
         "DESCRIPTION": DESCRIPTION,
         "VERSION": "1.0.0",
+        "COMPONENT_SPLIT_PATCH": False,
         "OAS_VERSION": "3.1.0",
         "SERVERS": [{"url": public_url}],
         "LICENSE": {"name": "Apache-2.0", "identifier": "Apache-2.0"},

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "7"))
@@ -39,16 +40,16 @@ def measure() -> None:
     from django.http import HttpRequest, HttpResponse
     from django.test import Client, RequestFactory
 
+    from accounts.models import Organization
     from accounts.tokens import issue
     from resources.documents import COLUMNS, VmRow, list_document
     from resources.models import VirtualMachine
     from tests.factories import NodeFactory, UserFactory, VirtualMachineFactory, create_body
 
     call_command("migrate", verbosity=0)
-    user, node = UserFactory(), NodeFactory(cap_vcpus=100_000, cap_ram_mb=10**9, cap_disk_gb=10**7)
-    user.organization.__class__.objects.update(
-        quota_vms=10**6, quota_vcpus=10**7, quota_ram_mb=10**10, quota_disk_gb=10**9
-    )
+    user: Any = UserFactory.create()
+    node: Any = NodeFactory.create(cap_vcpus=100_000, cap_ram_mb=10**9, cap_disk_gb=10**7)
+    Organization.objects.update(quota_vms=10**6, quota_vcpus=10**7, quota_ram_mb=10**10, quota_disk_gb=10**9)
     vms = VirtualMachineFactory.create_batch(VMS, organization=user.organization, owner=user, node=node)
     client = Client(headers={"authorization": f"Bearer {issue(user).access}"})
     body = json.dumps(create_body(node))

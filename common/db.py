@@ -22,7 +22,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Again(Exception):  # noqa: N818 - a signal to `atomic`, no fault
+class Again(Exception):
     """Raised in a transaction where a row is no longer as it was read: undo all of it and run it anew."""
 
 

@@ -4,6 +4,7 @@ import re
 
 from common.errors import PreconditionFailed
 
+_TAG = re.compile(r'(?:W/)?"[^"]*"|\*')
 _VERSION = re.compile(r'"([0-9]{1,9})"')
 
 
@@ -22,3 +23,10 @@ def required_version(header: str | None) -> int | None:
     if found is None:
         raise PreconditionFailed(f"If-Match takes the ETag as GET gave it, such as {etag(3)}")
     return int(found[1])
+
+
+def is_unchanged(header: str | None, tag: str) -> bool:
+    """Whether `If-None-Match` names this tag: the caller has what we would send."""
+    if header is None:
+        return False
+    return any(given in (tag, f"W/{tag}", "*") for given in _TAG.findall(header))

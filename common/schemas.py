@@ -41,6 +41,13 @@ class Document(BaseModel):
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
 
 
+class Pagination(Document):
+    total: Count
+    page: Annotated[int, Field(ge=1)]
+    limit: Annotated[int, Field(ge=1, le=100)]
+    total_pages: Count
+
+
 def absent(**about: Any) -> Any:
     """A member of a Document that may be left out, and is never null."""
     return Field(default=None, **about)
@@ -88,9 +95,10 @@ class BodySchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
     def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> dict[str, Any]:
         schema = self.describe()
         for name, part in schema.pop("$defs", {}).items():
-            auto_schema.registry.register_on_missing(
-                ResolvedComponent(name=name, type=ResolvedComponent.SCHEMA, object=name, schema=part)
+            component = ResolvedComponent(  # type: ignore[no-untyped-call]
+                name=name, type=ResolvedComponent.SCHEMA, object=name, schema=part
             )
+            auto_schema.registry.register_on_missing(component)
         return schema
 
     def describe(self) -> dict[str, Any]:

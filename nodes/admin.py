@@ -13,8 +13,9 @@ from unfold.decorators import display
 
 from accounts import audit
 from accounts.actors import Actor
-from accounts.adminbase import ActingAdmin, ReadOnlyAdmin, admin_actor
+from accounts.adminbase import ActingAdmin, admin_actor
 from accounts.models import User
+from common.admin import ReadOnlyAdmin
 from common.errors import DomainError
 from common.validation import parse
 from nodes import actions, room
@@ -25,14 +26,14 @@ from nodes.requests import NodeCreate, NodePatch
 _LABELS = {"online": "success", "offline": "danger", "maintenance": "warning", "lost": "danger"}
 
 
-class GpuInline(TabularInline):  # type: ignore[misc] # unfold has no types
+class GpuInline(TabularInline):
     model = Gpu
     form = GpuForm
     fields = ("device_id", "model", "memory_mb", "pci_address", "use")
     extra = 0
 
 
-class ImageInline(TabularInline):  # type: ignore[misc] # unfold has no types
+class ImageInline(TabularInline):
     model = NodeImage
     fields = ("os_image",)
     extra = 0
@@ -213,7 +214,7 @@ class ClaimAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Network)
-class NetworkAdmin(ModelAdmin):  # type: ignore[misc] # unfold has no types
+class NetworkAdmin(ModelAdmin):
     form = NetworkForm
     list_display = ("name", "segment", "vlan_id", "subnet", "gateway", "whose")
     list_filter = ("segment",)

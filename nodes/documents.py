@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from accounts.actors import Actor
+from common.schemas import Document, ObjectId, Pagination, TaskId, Timestamp, absent
 from common.times import isoformat
 from nodes import mig, room
 from nodes.claims import SLICED, WHOLE, profiles_of, slice_of
@@ -13,11 +14,7 @@ from nodes.models import Claim, Gpu, Node
 from nodes.room import Room
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(populate_by_name=True)
-
-
-class RoomDocument(_Document):
+class RoomDocument(Document):
     """Of vCPUs with the overcommit."""
 
     vcpus: int
@@ -25,31 +22,31 @@ class RoomDocument(_Document):
     disk_gb: int = Field(alias="diskGB")
 
 
-class MigProfileDocument(_Document):
+class MigProfileDocument(Document):
     """How many instances of a profile still fit at most."""
 
     profile: str
     free: int
 
 
-class GpuDocument(_Document):
+class GpuDocument(Document):
     """`available`: it can still be had, whole or in part. `allocatedTo`: the caller's own VMs that hold it."""
 
-    device_id: str = Field(alias="deviceId")
+    device_id: str
     model: str
     memory_mb: int = Field(alias="memoryMB")
-    pci_address: str = Field(alias="pciAddress")
+    pci_address: str
     use: Literal["passthrough", "mig", "either"]
-    mig_capable: bool = Field(alias="migCapable")
-    mig_profiles: list[MigProfileDocument] = Field(alias="migProfiles")
+    mig_capable: bool
+    mig_profiles: list[MigProfileDocument]
     available: bool
-    allocated_to: list[str] = Field(alias="allocatedTo")
+    allocated_to: list[ObjectId]
 
 
-class NodeDocument(_Document):
+class NodeDocument(Document):
     """The last five stand for operators alone."""
 
-    id: str = Field(alias="_id")
+    id: ObjectId = Field(alias="_id")
     name: str
     hostname: str
     segment: str
@@ -58,33 +55,26 @@ class NodeDocument(_Document):
     allocated: RoomDocument
     free: RoomDocument
     gpus: list[GpuDocument]
-    last_seen: str | None = Field(alias="lastSeen")
-    uri: str = ""
-    enabled: bool = True
-    lost: bool = False
-    vcpu_overcommit: float = Field(default=1.0, alias="vcpuOvercommit")
-    os_images: list[str] = Field(default_factory=list, alias="osImages")
+    last_seen: Timestamp | None
+    uri: str = absent()
+    enabled: bool = absent()
+    lost: bool = absent()
+    vcpu_overcommit: float = absent()
+    os_images: list[str] = absent()
 
 
-class PaginationDocument(_Document):
-    total: int
-    page: int
-    limit: int
-    total_pages: int = Field(alias="totalPages")
-
-
-class NodeListDocument(_Document):
+class NodeListDocument(Document):
     data: list[NodeDocument]
-    pagination: PaginationDocument
+    pagination: Pagination
 
 
-class NodeTaskDocument(_Document):
+class NodeTaskDocument(Document):
     success: bool
     message: str
-    task_id: str = Field(alias="taskId")
+    task_id: TaskId
 
 
-class NodeDoneDocument(_Document):
+class NodeDoneDocument(Document):
     success: bool
     message: str
 

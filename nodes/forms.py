@@ -1,5 +1,6 @@
 """The admin's forms of nodes, which say the same as the API's bodies, and of networks."""
 
+import re
 from collections.abc import Mapping
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
@@ -103,6 +104,12 @@ class NetworkForm(NetworkModelForm):
             "vlan_id": "1 to 4094, or 0 for the untagged network.",
             "organizations": "None: open to all.",
         }
+
+    def clean_segment(self) -> str:
+        segment: str = self.cleaned_data["segment"]
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,60}", segment):
+            raise forms.ValidationError("Must be letters, digits, dots, dashes and underscores, as a node's segment.")
+        return segment
 
     def clean_vlan_id(self) -> int:
         vlan_id: int = self.cleaned_data["vlan_id"]

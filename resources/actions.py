@@ -17,6 +17,7 @@ from common.errors import (
     ActionNotAllowed,
     Conflict,
     FieldError,
+    Forbidden,
     Locked,
     NodeUnavailable,
     PreconditionFailed,
@@ -56,17 +57,25 @@ def create(actor: Actor, data: object, org_id: str | None = None) -> str:
     Raises ValidationFailed with every fault, Conflict, QuotaExceeded, Unsupported, Forbidden.
     """
     actor.require_write()
+    if actor.user_id is None:
+        raise Forbidden("A VM has an owner: the platform itself can have none.")
     body = parse_create(data)
     node = _node_of(body)
     owner_org = org_id or actor.org_id
     vm_id = new_object_id()
     _refuse_faults(actor, owner_org, vm_id, body, node)
-    return _reserve(actor, vm_id, owner_org, node, body, secrets.protect(body.config))
+    return _reserve(actor, actor.user_id, vm_id, owner_org, node, body, secrets.protect(body.config))
 
 
 @atomic
 def _reserve(
-    actor: Actor, vm_id: str, org_id: str, node: Node, body: CreateBody, secret: tuple[Any, str] | None
+    actor: Actor,
+    owner_id: str,
+    vm_id: str,
+    org_id: str,
+    node: Node,
+    body: CreateBody,
+    secret: tuple[Any, str] | None,
 ) -> str:
     allocated = holdings.take(vm_id, org_id, node, Wants(body.config))
     now = timezone.now()
@@ -75,8 +84,8 @@ def _reserve(
         name=body.name,
         description=body.description or "",
         organization_id=org_id,
-        owner_id=actor.user_id,
-        created_by_id=actor.user_id,
+        owner_id=owner_id,
+        created_by_id=owner_id,
         node=node,
         allocated_gpu=allocated,
         created_at=now,

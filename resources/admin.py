@@ -20,6 +20,7 @@ from unfold.enums import ActionVariant
 from accounts.actors import Actor
 from accounts.models import User
 from common.addresses import client_address
+from common.admin import ReadOnlyAdmin, badge, button
 from resources.admin_actions import (
     DELETE,
     FORCE_STOP,
@@ -33,7 +34,6 @@ from resources.admin_actions import (
     preview,
     run,
 )
-from resources.admin_base import ReadOnlyAdmin, badge, button
 from resources.admin_panels import change_url, panels_of
 from resources.models import ConsoleToken, LogEntry, MetricsHour, VirtualMachine
 from resources.states import LOOKS

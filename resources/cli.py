@@ -14,7 +14,7 @@ from rich.text import Text
 from accounts.actors import Actor, acting_as
 from accounts.authentication import owning_org
 from accounts.models import Organization
-from common.errors import DomainError, QuotaExceeded, ValidationFailed
+from common.errors import DomainError, Locked, QuotaExceeded, ValidationFailed
 from common.ids import is_object_id
 from nodes.models import Node
 from resources.models import VirtualMachine
@@ -117,6 +117,8 @@ def in_words(error: DomainError) -> str:
             short = error.extra["quota"].items()
             lines = (f"\n  {n}: {q['requested']} more on {q['used']} of {q['limit']}" for n, q in short)
             return f"{error.message}{''.join(lines)}"
+        case Locked() if "taskId" in error.extra:
+            return f"{error.message} ({error.extra['taskId']})"
         case _:
             return error.message
 
@@ -181,7 +183,7 @@ def _poll(tasks: Mapping[str, Task], timeout_s: float, show: Callable[[str, Task
         if not still_open:
             return now
         if not Worker.objects.alive().exists():
-            raise NoWorker(f"No worker lives, so {still_open} will not be done. Start one: `manage.py worker`.")
+            raise NoWorker(f"No worker lives, so {still_open} waits for one. Start it: `manage.py worker`.")
         if monotonic() >= until:
             raise WaitedInVain(f"Not done after {timeout_s:g} s, and still going on: {still_open}")
         sleep(POLL_S)

@@ -43,11 +43,6 @@ class VmRow(NamedTuple):
     node_online: bool
 
 
-def etag(version: int) -> str:
-    """RFC 9110, section 8.8.3: a strong validator; it is raised by every change of the VM."""
-    return f'"{version}"'
-
-
 def list_document(row: VmRow) -> dict[str, Any]:
     document: dict[str, Any] = {"_id": row.id, "name": row.name}
     if row.description:

@@ -47,7 +47,7 @@ class VirtualMachineQuerySet(models.QuerySet["VirtualMachine"]):
     def failed(self) -> "VirtualMachineQuerySet":
         return self.with_status(Status.FAILED)
 
-    def delete(self) -> NoReturn:  # type: ignore[override]
+    def delete(self) -> NoReturn:
         raise TypeError("A VM goes by its action: `vm.delete()`, which cleans up its node and gives back its claims.")
 
 

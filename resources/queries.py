@@ -60,7 +60,7 @@ def parse_list_query(params: Mapping[str, str]) -> ListQuery:
     if faults:
         raise ValidationFailed(faults)
     sign = "-" if sort_order == "desc" else ""
-    return ListQuery(page, tuple(statuses), node_id, search, (sign + SORT_FIELDS[sort_by], sign + "id"))
+    return ListQuery(page, tuple(dict.fromkeys(statuses)), node_id, search, (sign + SORT_FIELDS[sort_by], sign + "id"))
 
 
 def visible(actor: Actor) -> QuerySet[VirtualMachine]:

@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from common.schemas import Count, Document, ObjectId, Percent, TaskId, Timestamp, absent
-from nodes.documents import PaginationDocument
+from common.schemas import Count, Document, ObjectId, Pagination, Percent, TaskId, Timestamp, absent
 from resources.config import GpuMode, IpMode, NetworkMode, OsImage
 from resources.states import Action, Status
 
@@ -122,7 +121,7 @@ class Statistics(Document):
 
 class VirtualMachineList(Document):
     data: list[VirtualMachineSummary]
-    pagination: PaginationDocument
+    pagination: Pagination
     statistics: Statistics
 
 
@@ -170,7 +169,7 @@ class TaskDetails(Document):
 
 class TaskList(Document):
     data: list[TaskDetails]
-    pagination: PaginationDocument
+    pagination: Pagination
 
 
 # Monitoring

@@ -73,7 +73,7 @@ class ShellVerbs:
 
     @property
     def _id(self) -> str:
-        return cast("VirtualMachine", self).id
+        return str(cast("VirtualMachine", self).id)
 
     def _then(self, result: T) -> T:
         """The row as the action left it, so that the next line in the shell sees it."""

@@ -8,6 +8,7 @@ from rest_framework.viewsets import ViewSet
 
 from accounts import audit
 from accounts.actors import Actor
+from accounts.idempotency import idempotent
 from common.errors import NotFound
 from common.ids import strip_prefix
 from common.paging import pagination_document, parse_page
@@ -55,6 +56,7 @@ class TaskView(ViewSet):
         return Response(task_document(find_task(actor_of(request), task_id)))
 
     @extend_schema(**documentation.TASK_CANCEL)
+    @idempotent
     def cancel(self, request: Request, task_id: str) -> Response:
         actor = actor_of(request)
         task = find_task(actor, task_id)

@@ -13,12 +13,12 @@ from rest_framework.viewsets import ViewSet
 from accounts.actors import Actor
 from accounts.authentication import owning_org
 from accounts.idempotency import idempotent
+from common.etags import etag, is_unchanged, required_version
 from common.validation import parse
 from nodes.models import NodeImage
 from resources import actions, documentation
 from resources.catalog import catalog
-from resources.documents import detail_document, etag, status_document
-from resources.preconditions import is_unchanged, required_version
+from resources.documents import detail_document, status_document
 from resources.pricing import EstimateBody, estimate
 from resources.queries import find_row, list_page, parse_list_query
 from resources.requests import ForceBody
@@ -26,7 +26,7 @@ from tasks.models import Task
 
 
 def actor_of(request: Request) -> Actor:
-    actor = request.user
+    actor: object = request.user
     assert isinstance(actor, Actor)
     return actor
 

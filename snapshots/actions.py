@@ -3,12 +3,12 @@
 import math
 from dataclasses import dataclass
 
-from accounts.quotas import Usage
 from django.db.models import F
 from django.utils import timezone
 
 from accounts import audit, quotas
 from accounts.actors import Actor
+from accounts.quotas import Usage
 from common.db import atomic
 from common.errors import Conflict, NotFound, Unsupported
 from common.ids import strip_prefix
@@ -107,11 +107,11 @@ def restore(actor: Actor, vm_id: str, public_id: str, if_match: int | None = Non
 
 
 @atomic
-def remove(actor: Actor, vm_id: str, public_id: str) -> Task:
+def remove(actor: Actor, vm_id: str, public_id: str, if_match: int | None = None) -> Task:
     """Delete a snapshot; its room is given back when the node has let go of it."""
     vm = find_vm(actor, vm_id)
     snapshot = find_snapshot(vm, public_id)
-    ready_for(actor, vm_id, Action.SNAPSHOT, None)
+    ready_for(actor, vm_id, Action.SNAPSHOT, if_match)
     if snapshot.status == SnapshotStatus.CREATING:
         raise Conflict("The snapshot is being taken. Wait for it to end, then delete it.")
     task = enqueue_for(actor, vm, "snapshot-delete", snapshotId=snapshot.id)

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 
-from resources.admin_base import ReadOnlyAdmin, badge
+from common.admin import ReadOnlyAdmin, badge
 from resources.admin_panels import PANELS, Panel, may_view, moment
 from resources.models import VirtualMachine
 from snapshots.models import Snapshot, SnapshotStatus

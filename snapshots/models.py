@@ -44,7 +44,7 @@ class SnapshotManager(models.Manager["Snapshot"]):
         vm: VirtualMachine | None = getattr(self, "instance", None)
         if vm is None:
             raise TypeError('Snapshots belong to a VM: vm.snapshots.take("name").')
-        return vm.id
+        return str(vm.id)
 
 
 class Snapshot(models.Model):

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from accounts.idempotency import idempotent
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
+from accounts.idempotency import idempotent
+from common.etags import required_version
 from common.times import isoformat
 from common.validation import parse
-from resources.preconditions import required_version
 from resources.queries import find_vm
 from resources.views import accepted, actor_of
 from snapshots import actions, documentation
@@ -59,5 +59,6 @@ class SnapshotView(ViewSet):
 
     @extend_schema(**documentation.DELETE)
     def destroy(self, request: Request, resource_id: str, snapshot_id: str) -> Response:
-        task = actions.remove(actor_of(request), resource_id, snapshot_id)
+        version = required_version(request.headers.get("If-Match"))
+        task = actions.remove(actor_of(request), resource_id, snapshot_id, version)
         return accepted("Snapshot deleted successfully", task)

@@ -6,32 +6,17 @@ from django.contrib import admin
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 
+from common.admin import ReadOnlyAdmin
 from tasks.models import HEARTBEAT_LIMIT, Task, Worker
 
 
-class _ReadOnly(ModelAdmin):
-    actions = None
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
 @admin.register(Task)
-class TaskAdmin(_ReadOnly):
+class TaskAdmin(ReadOnlyAdmin):
     list_display = ("public_id", "type", "status", "progress", "message", "subject_id", "created_at", "finished_at")
     list_filter = ("status", "type")
     search_fields = ("=id", "=subject_id", "=node_id", "=org_id", "worker", "error")
     search_help_text = "An id of a task, VM, node or organization; a worker; words of an error"
-    show_full_result_count = False
-    list_per_page = 50
     fieldsets = (
         (None, {"fields": ("public_id", "type", "status", "progress", "message", "error")}),
         ("About", {"fields": ("subject_id", "org_id", "node_id", "created_by", "payload", "outcome")}),
@@ -51,7 +36,7 @@ class TaskAdmin(_ReadOnly):
 
 
 @admin.register(Worker)
-class WorkerAdmin(_ReadOnly):
+class WorkerAdmin(ReadOnlyAdmin):
     list_display = ("host", "pid", "is_alive", "started_at", "seen_at")
     list_filter = ("host",)
     search_fields = ("host", "=pid")

@@ -25,7 +25,7 @@ def get_backend() -> Backend:
     return backend
 
 
-def _forget_when_changed(*, setting: str, **kwargs: Any) -> None:
+def _forget_when_changed(*, setting: str, **_: Any) -> None:
     if setting == "VM_BACKEND":
         get_backend.cache_clear()
 

@@ -1,5 +1,7 @@
 """A path that writes and one that reads, for what every path has."""
 
+from typing import Any
+
 from django.urls import path
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,13 +20,14 @@ def write(actor, name):
 
 class ThingView(ViewSet):
     def read(self, request: Request) -> Response:
-        actor = request.user
+        actor: Any = request.user
         return Response({"username": actor.username, "isOperator": actor.is_operator, "role": actor.role})
 
     @idempotent
     def create(self, request: Request) -> Response:
-        actor = request.user
-        name = request.data.get("name", "")
+        actor: Any = request.user
+        data: Any = request.data
+        name = data.get("name", "")
         write(actor, name)
         if name == "taken":
             raise Conflict("Taken.")

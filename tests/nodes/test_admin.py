@@ -248,9 +248,8 @@ def test_it_is_bound_by_permissions():
 
 
 def network_form(**changes):
-    return {"segment": "default", "vlan_id": "100", "name": "lab", "subnet": "10.0.0.0/24", "gateway": "10.0.0.1"} | {
-        name: value for name, value in changes.items()
-    }
+    form = {"segment": "default", "vlan_id": "100", "name": "lab", "subnet": "10.0.0.0/24", "gateway": "10.0.0.1"}
+    return {**form, **changes}
 
 
 def test_it_keeps_networks_with_an_audit_trail(browser):

@@ -13,12 +13,12 @@ from tests.factories import GpuFactory, NodeFactory, UserFactory, create_body, s
 
 # What is done with each VM, the next when the one before has ended.
 PLANS = (
-    ("start", "stop", "start"),
+    ("start", "stop"),
     ("start", "restart"),
     ("start", "stop", "delete"),
+    ("start",),
+    ("start", "stop", "start"),
     ("start", "restart", "stop"),
-    ("start", "stop", "start", "restart"),
-    ("start", "stop"),
 )
 _POLL_S = 0.05
 

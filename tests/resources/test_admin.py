@@ -5,6 +5,8 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -155,12 +157,9 @@ def test_it_has_a_badge_for_each_status(client, operator):
 
 
 def test_it_asks_as_many_queries_for_many_vms_as_for_one(client, operator, django_assert_num_queries):
-    from django.db import connection
-    from django.test.utils import CaptureQueriesContext
-
     vm = VirtualMachineFactory()
     client.get(LIST)
-    with CaptureQueriesContext(connection, ) as one:
+    with CaptureQueriesContext(connection) as one:
         client.get(LIST)
     VirtualMachineFactory.create_batch(8, organization=vm.organization, node=vm.node, owner=vm.owner)
 
@@ -232,10 +231,7 @@ def test_it_shows_the_config_as_indented_json(client, operator):
 
 
 def test_it_escapes_what_users_and_nodes_wrote(client, operator):
-    vm = VirtualMachineFactory(
-        name=SCRIPT, description=SCRIPT, error_message=SCRIPT, status=Status.ERROR, allocated_gpu=[SCRIPT],
-        config_json=VirtualMachineFactory.build(config={}).config_json,
-    )  # fmt: skip
+    vm = VirtualMachineFactory(name=SCRIPT, description=SCRIPT, error_message=SCRIPT, status=Status.ERROR)
     VirtualMachine.objects.filter(pk=vm.id).update(allocated_gpu=[SCRIPT])
     logs.record(vm.id, "info", SCRIPT)
     Task.objects.create(type="vm-stop", subject_id=vm.id, error=SCRIPT)

@@ -110,7 +110,9 @@ def test_it_wants_a_csrf_token(operator):
     assert not Task.objects.exists()
 
 
-@pytest.mark.parametrize(("verb", "words"), [("stop", "Cannot stop a VM that is queued"), ("forget", "not marked lost")])
+@pytest.mark.parametrize(
+    ("verb", "words"), [("stop", "Cannot stop a VM that is queued"), ("forget", "not marked lost")]
+)
 def test_it_says_why_it_cannot(client, operator, verb, words):
     vm = VirtualMachineFactory()
 
@@ -223,9 +225,7 @@ def test_it_does_it_to_a_vm_that_no_longer_matches_the_list(client, operator):
 
 
 def test_it_tells_of_ids_that_are_none(client, operator):
-    answer = client.post(
-        f"{LIST}selected/start/", {"_selected_action": ["0" * 24, "nonsense", "<b>"]}, follow=True
-    )
+    answer = client.post(f"{LIST}selected/start/", {"_selected_action": ["0" * 24, "nonsense", "<b>"]}, follow=True)
 
     assert [text.split(": ")[1] for text in said(answer)] == ["There is no such VM"] * 3
 

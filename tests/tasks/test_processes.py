@@ -59,7 +59,7 @@ class Site:
             "type": lambda n: task_type,
             "status": lambda n: "pending",
             "subject_id": lambda n: subjects[n],
-            "node_id": lambda n: NODES[hash(subjects[n]) % len(NODES)],
+            "node_id": lambda n: NODES[int(subjects[n], 16) % len(NODES)],
             "payload": lambda n: f'{{"number": {n}}}',
             "created_at": lambda n: str(start + timedelta(microseconds=n)),
         }

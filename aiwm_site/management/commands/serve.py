@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -171,7 +171,9 @@ def _children(host: str, port: int, workers: int) -> list[Child]:
     manage = str(settings.BASE_DIR / "manage.py")
     commands = [("The web server", [sys.executable, "-m", "gunicorn", "aiwm_site.wsgi", "-c", "gunicorn.conf.py"])]
     commands += [(f"Worker {n}", [sys.executable, manage, "worker"]) for n in range(1, workers + 1)]
-    environment = {"GUNICORN_LOG_LEVEL": "warning", **os.environ, "BIND": bind}
+    # Addresses that the API gives out, such as a console's, are those of this port unless the operator says else.
+    defaults = {"GUNICORN_LOG_LEVEL": "warning", "PUBLIC_URL": f"http://localhost:{port}"}
+    environment = {**defaults, **os.environ, "BIND": bind}
     return [Child(name, command, environment, die_with_us=die_with_us) for name, command in commands]
 
 
@@ -194,13 +196,15 @@ def _stopped_at_end(children: list[Child]) -> Iterator[None]:
     try:
         yield
     finally:
-        running = [child.process for child in children if child.process and child.process.poll() is None]
-        for process in running:
-            process.terminate()
+        started = [child.process for child in children if child.process]
+        for process in started:
+            if process.poll() is None:
+                process.terminate()
         deadline = time.monotonic() + STOP_SECONDS
-        for process in running:
-            try:
+        for process in started:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)  # its group has its number
-                process.wait()
+            # The group has its number. What is left of it hangs, or lost its own parent and holds the port.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

@@ -161,9 +161,10 @@ class Command(BaseCommand):
 def _filtered(vms: QuerySet[VirtualMachine], options: dict[str, Any]) -> QuerySet[VirtualMachine]:
     if options["status"]:
         words = [word for group in options["status"] for word in group.split(",")]
-        wrong = [word for word in words if word not in Status]
+        known = [status.value for status in Status]
+        wrong = [word for word in words if word not in known]
         if wrong:
-            raise CommandError(f"{wrong[0]!r} is no status. There are: {', '.join(Status)}.")
+            raise CommandError(f"{wrong[0]!r} is no status. There are: {', '.join(known)}.")
         vms = vms.filter(status__in=words)
     if options["node"] is not None:
         vms = vms.filter(node=find_node(options["node"]))

@@ -1,4 +1,4 @@
-"""What the admins of VMs and of the apps above share: a read-only admin, and unfold's decorators with types."""
+"""What the admins of all apps share: a read-only admin, and unfold's decorators with types."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
