@@ -134,6 +134,8 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 class LoginFailureAdmin(ReadOnlyAdmin):
     """Deleting a row here, which asks for confirmation, lets that pair log in again."""
 
+    actions = ()  # with the site's own, which asks before it deletes
+
     list_display = ("key", "failures", "last_at", "locked_until")
     search_fields = ("key",)
     search_help_text = "A user name and an address with a space between: only a digest of the two is stored."

@@ -31,7 +31,11 @@ class TokenView(ViewSet):
     throttle_classes = (AddressThrottle,)
 
     @extend_schema(
-        summary="Log in", tags=["auth"], request=documents.Credentials, responses={200: documents.PairDocument}, auth=[]
+        summary="Log in",
+        tags=["Accounts"],
+        request=documents.Credentials,
+        responses={200: documents.PairDocument},
+        auth=[],
     )
     def create(self, request: Request) -> Response:
         body = parse(documents.Credentials, request.data)
@@ -40,7 +44,7 @@ class TokenView(ViewSet):
 
     @extend_schema(
         summary="Rotate a refresh token",
-        tags=["auth"],
+        tags=["Accounts"],
         request=documents.RefreshBody,
         responses={200: documents.PairDocument},
         auth=[],
@@ -50,7 +54,11 @@ class TokenView(ViewSet):
         return Response(documents.pair_document(tokens.refresh(body.refresh)), headers=_NO_STORE)
 
     @extend_schema(
-        summary="Revoke a refresh token", tags=["auth"], request=documents.RefreshBody, responses={204: None}, auth=[]
+        summary="Revoke a refresh token",
+        tags=["Accounts"],
+        request=documents.RefreshBody,
+        responses={204: None},
+        auth=[],
     )
     def revoke(self, request: Request) -> Response:
         body = parse(documents.RefreshBody, request.data)
@@ -59,7 +67,7 @@ class TokenView(ViewSet):
 
 
 class MeView(ViewSet):
-    @extend_schema(summary="Who I am", tags=["auth"], responses={200: documents.MeDocument})
+    @extend_schema(summary="Who I am", tags=["Accounts"], responses={200: documents.MeDocument})
     def retrieve(self, request: Request) -> Response:
         return Response(documents.me_document(queries.me(_actor(request))))
 
@@ -67,7 +75,7 @@ class MeView(ViewSet):
 class OrganizationView(ViewSet):
     @extend_schema(
         summary="My organization",
-        tags=["organization"],
+        tags=["Accounts"],
         parameters=[_ORGANIZATION],
         responses={200: documents.OrganizationDocument},
     )
@@ -77,7 +85,7 @@ class OrganizationView(ViewSet):
     @extend_schema(
         summary="Its users",
         description="For admins of the organization and operators.",
-        tags=["organization"],
+        tags=["Accounts"],
         parameters=[
             _ORGANIZATION,
             OpenApiParameter("page", {"type": "integer", "minimum": 1, "default": 1}),

@@ -36,17 +36,18 @@ def console_on(stream: OutputWrapper, no_color: bool = False) -> Console:
 
 
 def vm_table(console: Console, vms: Iterable[VirtualMachine]) -> Table:
-    table = _table(
-        console, "ID", "NAME", "STATUS", "NODE", "ORGANIZATION", "IMAGE", "VCPUS", "RAM", "DISK", "GPU", "ADDRESS",
-        "TASK",
-    )  # fmt: skip
+    vms = list(vms)
+    # The organization is a column only where there is more than one to tell apart.
+    organizations = len({vm.organization_id for vm in vms}) > 1
+    names = ["ID", "NAME", "STATUS", "NODE", "IMAGE", "SIZE", "ADDRESS", "TASK"]
+    table = _table(console, *names, *(["ORGANIZATION"] if organizations else []))
     for vm in vms:
         task = f"{vm.task.type} {vm.task.progress} %" if vm.task else "-"
-        table.add_row(
-            vm.id, plain(vm.name), status_text(vm.status), vm.node.name, vm.organization.name, vm.os_image,
-            str(vm.vcpus), ram(vm.ram_mb), f"{vm.disk_gb} GB", ", ".join(vm.allocated_gpu) or "-",
-            vm.ip_address or "-", task,
-        )  # fmt: skip
+        size = f"{vm.vcpus} vCPU, {ram(vm.ram_mb)}, {vm.disk_gb} GB"
+        gpus = ", ".join(vm.allocated_gpu)
+        row = [vm.id, plain(vm.name), status_text(vm.status), vm.node.name, vm.os_image,
+               f"{size}, {gpus}" if gpus else size, vm.ip_address or "-", task]  # fmt: skip
+        table.add_row(*row, *([vm.organization.name] if organizations else []))
     return table
 
 

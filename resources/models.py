@@ -68,16 +68,20 @@ class VirtualMachine(ShellVerbs, models.Model):
     node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="vms")
     status = models.CharField(max_length=10, choices=[(s.value, s.value) for s in Status], default=Status.QUEUED)
     config_json = models.TextField()
-    os_image = models.CharField(max_length=40)
+    os_image = models.CharField("OS image", max_length=40)
     vcpus = models.PositiveIntegerField()
     ram_mb = models.PositiveIntegerField()
     disk_gb = models.PositiveIntegerField()
     gpu_count = models.PositiveSmallIntegerField(default=0)
     mig_count = models.PositiveSmallIntegerField(default=0)
-    ip_address = models.CharField(max_length=15, blank=True, default="", help_text="configured, or seen with DHCP")
+    ip_address = models.CharField(
+        "IP address", max_length=15, blank=True, default="", help_text="configured, or seen with DHCP"
+    )
     # What was given to it: GPU-0, or GPU-0:1g.5gb:3 (device, profile, start slice).
     allocated_gpu = models.JSONField(default=list)
-    snapshots_gb = models.PositiveIntegerField(default=0, help_text="disk room and quota that its snapshots hold")
+    snapshots_gb = models.PositiveIntegerField(
+        "GB of snapshots", default=0, help_text="disk room and quota that its snapshots hold"
+    )
     deployed = models.BooleanField(default=False)
     desired_on = models.BooleanField(default=False)
     desired_since = models.DateTimeField(null=True)

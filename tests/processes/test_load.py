@@ -161,7 +161,7 @@ def test_it_gives_nothing_to_two_at_once(site_of: Callable[..., Site], migrated:
 
     tenants = [Tenant(Api(port, token), made["nodes"]) for token in made["tokens"]]
     clients = [Client(tenants[number % ORGANIZATIONS], number) for number in range(CLIENTS)]
-    watcher = site.begin("tests.processes.tenants:watch", SECONDS)
+    watcher = site.begin("tests.processes.tenants:watch", SECONDS + 1)
     until = time.monotonic() + SECONDS
     with ThreadPoolExecutor(CLIENTS) as threads:
         for running in [threads.submit(client.run, until) for client in clients]:
@@ -173,7 +173,6 @@ def test_it_gives_nothing_to_two_at_once(site_of: Callable[..., Site], migrated:
     watched = watcher.answer(SECONDS + 60)
     assert watched["looks"] > 2
     assert watched["found"] == []
-    assert site.call("tests.processes.tenants:faults") == []
 
     _delete_all(tenants)
     assert set(site.call("tests.processes.tenants:left").values()) == {0}
