@@ -65,6 +65,7 @@ def report() -> dict[str, Any]:
                 "deployed": vm.deployed,
                 "deleted": vm.deleted_at is not None,
                 "task": vm.task_id,
+                "version": vm.version,
                 "error": vm.error_message,
                 "log": list(LogEntry.objects.filter(vm=vm).order_by("at", "id").values_list("message", flat=True)),
                 "tasks": [_task(task) for task in Task.objects.filter(subject_id=vm.id).order_by("created_at", "id")],
