@@ -17,9 +17,8 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from unfold.enums import ActionVariant
 
-from accounts.actors import Actor
+from accounts.adminbase import admin_actor
 from accounts.models import User
-from common.addresses import client_address
 from common.admin import ReadOnlyAdmin, badge, button
 from resources.admin_actions import (
     DELETE,
@@ -282,20 +281,13 @@ class VirtualMachineAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/resources/confirm.html", context)
 
     def _run(self, request: HttpRequest, verb: Verb, vm_ids: Sequence[str]) -> None:
-        for outcome in run(verb, _actor(request), vm_ids):
+        for outcome in run(verb, admin_actor(request), vm_ids):
             level = messages.SUCCESS if outcome.ok else messages.ERROR
             self.message_user(request, f"{outcome.name}: {outcome.text}", level)
 
 
 def _find(vm_id: str) -> VirtualMachine | None:
     return VirtualMachine.objects.select_related("node", "organization").filter(pk=vm_id).first()
-
-
-def _actor(request: HttpRequest) -> Actor:
-    user = request.user
-    assert isinstance(user, User)
-    request_id = str(getattr(request, "request_id", ""))
-    return Actor.of(user, via="admin", address=client_address(request), request_id=request_id)
 
 
 @admin.register(LogEntry)

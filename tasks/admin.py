@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from django.http import HttpRequest
 
 from common.admin import ReadOnlyAdmin
-from tasks.models import HEARTBEAT_LIMIT, Task, Worker
+from tasks.models import HEARTBEAT_LIMIT, Beat, Task, Worker
 
 
 @admin.register(Task)
@@ -48,3 +48,10 @@ class WorkerAdmin(ReadOnlyAdmin):
     @admin.display(description="alive", boolean=True)
     def is_alive(self, worker: Any) -> bool:
         return bool(worker.alive)
+
+
+@admin.register(Beat)
+class BeatAdmin(ReadOnlyAdmin):
+    """When each periodic job is due next."""
+
+    list_display = ("name", "next_at")
