@@ -9,39 +9,13 @@ from typing import Any
 
 import pytest
 
+from tests.guide import GUIDE_BODY
 from tests.processes.api import Answer, Api
 from tests.processes.sites import Site, free_port, wait_for
 
 # On a machine that does nothing else.
 READY_SECONDS = 5.0
 NODE = "675a1b2c3d4e5f6a7b8c9d0e"
-VM = {
-    "name": "Dev VM Ubuntu 22.04",
-    "description": "Development VM with GPU passthrough",
-    "resourceType": "virtual-machine",
-    "nodeId": NODE,
-    "config": {
-        "type": "virtual-machine",
-        "osImage": "ubuntu-22.04",
-        "vcpus": 8,
-        "ramMB": 32768,
-        "diskGB": 100,
-        "gpuConfig": {"enabled": True, "mode": "passthrough", "deviceIds": ["GPU-0", "GPU-1"]},
-        "networkConfig": {
-            "mode": "bridge-vlan",
-            "ipMode": "static",
-            "ipAddress": "192.168.100.10",
-            "netmask": "255.255.255.0",
-            "gateway": "192.168.100.1",
-            "vlanId": 100,
-        },
-        "cloudInit": {
-            "hostname": "dev-vm-01",
-            "sshPublicKey": "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC...",
-            "username": "ubuntu",
-        },
-    },
-}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
@@ -78,7 +52,7 @@ def test_it_serves_the_guides_story_and_keeps_it(site_of: Callable[..., Site]) -
     assert served.api.get("/readyz").json == {"status": "ready", "checks": {"database": "ok", "workers": "ok"}}
     api = served.log_in()
     _the_guides_story(api)
-    kept = expect(201, api.post("/resources", VM)).json["_id"]
+    kept = expect(201, api.post("/resources", GUIDE_BODY)).json["_id"]
 
     assert served.stop() == 0, site.output()[-8000:]
     assert site.processes() == {}
@@ -110,12 +84,12 @@ def _the_guides_story(api: Api) -> None:
 
 
 def _create(api: Api) -> str:
-    answer = expect(201, api.post("/resources", VM))
+    answer = expect(201, api.post("/resources", GUIDE_BODY))
     document = answer.json
     vm_id: str = document["_id"]
     assert answer.headers["Location"] == f"/resources/{vm_id}"
     demo = "675a1b2c3d4e5f6a7b8c9d0d"
-    assert {name: document[name] for name in VM} == VM
+    assert {name: document[name] for name in GUIDE_BODY} == GUIDE_BODY
     assert document["status"] == "queued"
     assert document["owner"] == {"userId": demo, "orgId": "675a1b2c3d4e5f6a7b8c9d0c"}
     assert document["createdBy"] == demo

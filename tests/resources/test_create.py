@@ -17,30 +17,11 @@ from tests.factories import (
     static_network,
     vm_config,
 )
+from tests.guide import GUIDE_BODY
 
 pytestmark = pytest.mark.django_db
 
-GUIDE_CONFIG = {
-    "type": "virtual-machine",
-    "osImage": "ubuntu-22.04",
-    "vcpus": 8,
-    "ramMB": 32768,
-    "diskGB": 100,
-    "gpuConfig": {"enabled": True, "mode": "passthrough", "deviceIds": ["GPU-0", "GPU-1"]},
-    "networkConfig": {
-        "mode": "bridge-vlan",
-        "ipMode": "static",
-        "ipAddress": "192.168.100.10",
-        "netmask": "255.255.255.0",
-        "gateway": "192.168.100.1",
-        "vlanId": 100,
-    },
-    "cloudInit": {
-        "hostname": "dev-vm-01",
-        "sshPublicKey": "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC...",
-        "username": "ubuntu",
-    },
-}
+GUIDE_CONFIG = GUIDE_BODY["config"]
 
 
 def gpu_node(cards: int = 2, **fields) -> Node:
