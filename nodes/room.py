@@ -3,14 +3,18 @@
 Each change is one conditional update of all three, so that two at once never both get the last of it.
 """
 
+import logging
 from dataclasses import astuple, dataclass
 from typing import Any
 
 from django.db.models import F, Q
+from django.db.models.functions import Greatest
 
 from common.db import atomic
 from common.errors import Conflict
 from nodes.models import Node
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,20 @@ def change(node_id: str, before: Room, after: Room) -> None:
 
 
 @atomic
+def count(node_id: str, room: Room) -> None:
+    """Count what is on the node already, whatever its limits say."""
+    more = {f"used_{name}": F(f"used_{name}") + getattr(room, name) for name in ("vcpus", "ram_mb", "disk_gb")}
+    Node.objects.filter(pk=node_id).update(**more)
+
+
 def give_back(node_id: str, room: Room) -> None:
-    """Take a promise back. Raises RuntimeError where so much was never promised: the books are wrong then."""
-    if not _add(node_id, Room() - room, Q()):
-        raise RuntimeError(f"node {node_id} was never promised {room}")
+    """Take a promise back. Never fails: where so much was never promised the books are wrong, and a recount is due."""
+    if _add(node_id, Room() - room, Q()):
+        return
+    log.error("more room given back than was promised: recount it", extra={"node": node_id, "room": str(room)})
+    names = ("vcpus", "ram_mb", "disk_gb")
+    left = {f"used_{name}": Greatest(F(f"used_{name}") - getattr(room, name), 0) for name in names}
+    Node.objects.filter(pk=node_id).update(**left)
 
 
 def _add(node_id: str, room: Room, where: Q) -> bool:

@@ -39,7 +39,7 @@ from resources.config import (
     parse_patch,
 )
 from resources.holdings import Wants
-from resources.models import VirtualMachine
+from resources.models import VirtualMachine, VmSecret
 from resources.queries import find_vm
 from resources.specs import build_spec
 from resources.states import WORKING, Action, Status, allowed_actions, statuses_allowing
@@ -116,6 +116,8 @@ def _apply(actor: Actor, vm_id: str, patch: object, secret: tuple[Any, str] | No
         raise PreconditionFailed("The VM was changed since you read it. Read it again and retry.")
     before = _editable(vm)
     body, changed = parse_patch(before, patch)
+    if _removes_password(patch) and VmSecret.objects.filter(vm=vm).exists():
+        changed.add("config.cloudInit")
     if not changed:
         return
     columns: dict[str, Any] = {"name": body.name, "description": body.description or ""}
@@ -124,20 +126,30 @@ def _apply(actor: Actor, vm_id: str, patch: object, secret: tuple[Any, str] | No
         require(vm, Action.EDIT, None)
         _refuse_late_edits(vm, body, changed)
         node = _node_of(body) if body.node_id != vm.node_id else vm.node
-        if changed & {"nodeId", "config.networkConfig", "config.osImage"}:
-            _refuse_faults(actor, vm.organization_id, vm.id, body, node)
+        _refuse_faults(actor, vm.organization_id, vm.id, body, node)
         held = Wants(vm.config, vm.snapshots_gb)
         columns["allocated_gpu"] = holdings.change(vm, node, held, Wants(body.config, vm.snapshots_gb))
         columns |= {"node": node, **_config_columns(body.config)}
+        if "config.networkConfig" not in changed:
+            del columns["ip_address"]  # one that was seen on DHCP stays known
         rows = rows.filter(task=None, status__in=statuses_allowing(Action.EDIT))
     if not rows.update(version=F("version") + 1, updated_at=timezone.now(), **columns):
         raise Again
     if secret is not None:
         secrets.store(vm.id, secret)
-    elif vm.config.os_image.is_windows != body.config.os_image.is_windows:
+    elif _removes_password(patch) or vm.config.os_image.is_windows != body.config.os_image.is_windows:
         secrets.wipe(vm.id)  # a hash is of no use to Windows, nor a sealed password to Linux
     after = {"name": body.name, "description": body.description, "nodeId": body.node_id}
     _audit(actor, vm, "vm.update", before=before, after={**after, "config": config_document(body.config)})
+
+
+def _removes_password(patch: object) -> bool:
+    """Whether a merge patch takes the password away, by itself or with all of cloud-init."""
+    config = patch.get("config") if isinstance(patch, dict) else None
+    if not isinstance(config, dict) or "cloudInit" not in config:
+        return False
+    cloud_init = config["cloudInit"]
+    return cloud_init is None or (isinstance(cloud_init, dict) and cloud_init.get("password", "") is None)
 
 
 def _editable(vm: VirtualMachine) -> dict[str, Any]:
@@ -204,6 +216,7 @@ def restart(actor: Actor, vm_id: str, force: bool = False, if_match: int | None 
     task = enqueue_for(actor, vm, "vm-restart", force=force)
     now = timezone.now()
     claim(vm, Action.RESTART, task, desired_on=True, desired_since=now, error_message="", error_reason="")
+    console.close_consoles(vm.id)
     tell(actor, vm, "vm.restart", "VM restart requested, by force" if force else "VM restart requested")
     return task
 
@@ -285,7 +298,15 @@ def enqueue_for(actor: Actor, vm: VirtualMachine, task_type: str, **payload: Any
         org_id=vm.organization_id,
         created_by=actor.user_id,
         # What a cancelled task puts back.
-        payload={"from": vm.status, "was_deployed": vm.deployed, "was_on": vm.desired_on, **payload},
+        payload={
+            "from": vm.status,
+            "was_deployed": vm.deployed,
+            "was_on": vm.desired_on,
+            "on_since": vm.desired_since.isoformat() if vm.desired_since else None,
+            "error": vm.error_message,
+            "error_reason": vm.error_reason,
+            **payload,
+        },
     )
 
 

@@ -43,9 +43,26 @@ def _create_disk(run: Run) -> None:
     get_backend().create_disk(node, vm_spec(vm))
 
 
-def _grow_disk(run: Run) -> None:
+def _find_disk(run: Run) -> None:
+    """The disk of a guest that has run is grown, and never made anew: a new one would be empty."""
     node, vm = load(run)
-    get_backend().grow_disk(node, vm_spec(vm))
+    if vm.started_at is None:
+        get_backend().create_disk(node, vm_spec(vm))
+    else:
+        get_backend().grow_disk(node, vm_spec(vm))
+
+
+def _write_seed_if_new(run: Run) -> None:
+    """A guest whose first deploy came to no end has not had its cloud-init yet."""
+    _, vm = load(run)
+    if vm.started_at is None:
+        _write_seed(run)
+
+
+def _remove_seed_if_new(run: Run) -> None:
+    _, vm = load(run)
+    if vm.started_at is None:
+        _remove_seed(run)
 
 
 def _delete_disks(run: Run) -> None:
@@ -142,6 +159,7 @@ _SHUT_DOWN = (
 _POWER_ON = (
     Step("power-on", 75, "Starting the domain", _power_on),
     Step("boot", 95, "Waiting for the guest to come up", _wait_for_guest),
+    Step("tidy", 98, "Checking the cloud-init seed", _remove_seed_if_new),
 )
 
 
@@ -161,7 +179,8 @@ DEPLOY = TaskType(
 START = TaskType(
     name="vm-start",
     steps=(
-        Step("disk", 20, "Checking the disk", _grow_disk),
+        Step("disk", 20, "Checking the disk", _find_disk),
+        Step("seed", 30, "Checking the cloud-init seed", _write_seed_if_new),
         Step("define", 50, "Defining the domain", _define),
         *_POWER_ON,
     ),
@@ -174,7 +193,8 @@ RESTART = TaskType(
     name="vm-restart",
     steps=(
         *_SHUT_DOWN,
-        Step("disk", 50, "Checking the disk", _grow_disk),
+        Step("disk", 50, "Checking the disk", _find_disk),
+        Step("seed", 55, "Checking the cloud-init seed", _write_seed_if_new),
         Step("define", 60, "Defining the domain", _define),
         *_POWER_ON,
     ),

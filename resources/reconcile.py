@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from django.db import DatabaseError
 from django.db.models import F
 from django.utils import timezone
 
@@ -37,7 +38,12 @@ def sweep_all() -> None:
         if node.lost:
             bury(node)
         else:
-            sweep_node(node)
+            try:
+                sweep_node(node)
+            except DatabaseError:
+                raise
+            except Exception:  # one node that nobody foresaw must not hide the others
+                log.exception("sweep failed", extra={"node": node.name})
 
 
 def sweep_node(node: Node) -> None:
@@ -69,7 +75,11 @@ def sweep_node(node: Node) -> None:
 def settle_observation(vm: VirtualMachine, state: DomainState, rebooted: bool) -> None:
     """Bring one VM's row to what its node shows."""
     if rebooted and vm.desired_on and state.power is Power.OFF and _was_on(vm):
-        _start_again(vm)
+        _start_again(vm, "The node was restarted; the VM is started again")
+        return
+    if vm.started_at is None and vm.desired_on and state.power is Power.RUNNING and _was_on(vm):
+        # Its first deploy was given up, and yet it runs: its seed, with the password, is still to be removed.
+        _start_again(vm, "The node is back; the deploy is brought to its end")
         return
     columns = _columns_for(vm, state)
     if columns:
@@ -131,15 +141,15 @@ def _write(vm: VirtualMachine, columns: Mapping[str, Any], state: DomainState) -
 
 
 @atomic
-def _start_again(vm: VirtualMachine) -> None:
-    """After its node's reboot, what was meant to be on comes on again. The node's slots keep it to two at a time."""
+def _start_again(vm: VirtualMachine, why: str) -> None:
+    """What was meant to be on comes on again. The node's slots keep it to two at a time."""
     task = _system_task(vm, "vm-start")
     taken = VirtualMachine.objects.filter(pk=vm.id, task=None, version=vm.version, deleted_at=None).update(
         task=task, status=Status.DEPLOYING, version=F("version") + 1, updated_at=timezone.now(), error_message="",
         error_reason="",
     )  # fmt: skip
     if taken:
-        logs.record(vm.id, "warning", "The node was restarted; the VM is started again")
+        logs.record(vm.id, "warning", why)
     else:
         task.delete()
 

@@ -47,6 +47,7 @@ def after_start(task: Task) -> None:
     """A later start, or a restart: the disk is kept whatever happens."""
     if task.status == TaskStatus.SUCCEEDED:
         _came_up(task, "VM restarted successfully" if task.type == "vm-restart" else "VM started successfully")
+        secrets.wipe(task.subject_id)  # of a first deploy that had come to no end
     elif task.status == TaskStatus.CANCELLED:
         _put_back(task)
     else:
@@ -97,7 +98,16 @@ def _broke(task: Task, what: str) -> None:
 def _put_back(task: Task) -> None:
     """A cancelled task was never begun: the VM is as it was before it was asked for."""
     before = task.payload
-    release(task, status=before["from"], deployed=before["was_deployed"], desired_on=before["was_on"])
+    since = before.get("on_since")
+    release(
+        task,
+        status=before["from"],
+        deployed=before["was_deployed"],
+        desired_on=before["was_on"],
+        desired_since=datetime.fromisoformat(since) if since else None,
+        error_message=before.get("error", ""),
+        error_reason=before.get("error_reason", ""),
+    )
     logs.record(task.subject_id, "info", "The request was cancelled before it began")
 
 

@@ -19,9 +19,9 @@ from nodes.models import NodeImage
 from resources import actions, documentation
 from resources.catalog import catalog
 from resources.documents import detail_document, status_document
-from resources.pricing import EstimateBody, estimate
+from resources.pricing import estimate, parse_estimate
 from resources.queries import find_row, list_page, parse_list_query
-from resources.requests import ForceBody
+from resources.requests import EmptyBody, ForceBody
 from tasks.models import Task
 
 
@@ -88,6 +88,7 @@ class LifecycleView(ViewSet):
     @extend_schema(**documentation.START)
     @idempotent
     def start(self, request: Request, resource_id: str) -> Response:
+        parse(EmptyBody, request.data or {})
         version = required_version(request.headers.get("If-Match"))
         task = actions.start(actor_of(request), resource_id, version)
         return accepted("VM start command sent successfully", task)
@@ -130,4 +131,4 @@ class CatalogView(ViewSet):
 
     @extend_schema(**documentation.ESTIMATE)
     def estimate(self, request: Request) -> Response:
-        return Response(estimate(parse(EstimateBody, request.data).config))
+        return Response(estimate(parse_estimate(request.data).config))

@@ -137,10 +137,17 @@ def refuse_what_cannot_work(vm: VirtualMachine, snapshot: Snapshot) -> None:
 
 
 def hold(vm: VirtualMachine, gb: int) -> None:
-    """Take room on the node and quota for a snapshot; give it back where `gb` is negative."""
+    """Take room on the node and quota for a snapshot."""
+    quotas.reserve(vm.organization_id, Usage(disk_gb=gb))
+    room.reserve(vm.node_id, Room(0, 0, gb), new=False)
+
+
+def correct(vm: VirtualMachine, gb: int) -> None:
+    """Count so many GB more, or fewer, for a snapshot that is there: its size was not known before, and no limit
+    undoes it now."""
     if gb > 0:
-        quotas.reserve(vm.organization_id, Usage(disk_gb=gb))
-        room.reserve(vm.node_id, Room(0, 0, gb), new=False)
+        quotas.count(vm.organization_id, Usage(disk_gb=gb))
+        room.count(vm.node_id, Room(0, 0, gb))
     elif gb < 0:
         quotas.give_back(vm.organization_id, Usage(disk_gb=-gb))
         room.give_back(vm.node_id, Room(0, 0, -gb))

@@ -10,7 +10,7 @@ from resources.models import VirtualMachine
 from resources.settle import NODE_ABSENT, release
 from resources.specs import vm_spec
 from resources.states import Status
-from snapshots.actions import gigabytes, hold, snapshot_spec
+from snapshots.actions import correct, gigabytes, snapshot_spec
 from snapshots.models import Snapshot, SnapshotStatus
 from tasks.engine import Run
 from tasks.models import Task, TaskStatus
@@ -97,7 +97,7 @@ def _forget(task: Task, snapshot: Snapshot) -> None:
 def _set_held(task: Task, vm: VirtualMachine, more_gb: int) -> None:
     """Give the VM back from its task with what its snapshots hold now, and quota and room with it."""
     if release(task, snapshots_gb=vm.snapshots_gb + more_gb):
-        hold(vm, more_gb)
+        correct(vm, more_gb)
 
 
 TYPES = (

@@ -12,6 +12,7 @@ from common.etags import required_version
 from common.times import isoformat
 from common.validation import parse
 from resources.queries import find_vm
+from resources.requests import EmptyBody
 from resources.views import accepted, actor_of
 from snapshots import actions, documentation
 from snapshots.models import Snapshot
@@ -52,6 +53,7 @@ class SnapshotView(ViewSet):
     @idempotent
     def restore(self, request: Request, resource_id: str, snapshot_id: str) -> Response:
         version = required_version(request.headers.get("If-Match"))
+        parse(EmptyBody, request.data or {})
         begun = actions.restore(actor_of(request), resource_id, snapshot_id, version)
         answer = accepted("Snapshot restore initiated", begun.task)
         answer.data["estimatedTime"] = begun.estimated_s

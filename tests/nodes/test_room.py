@@ -94,12 +94,18 @@ def test_it_can_shrink_where_more_is_promised_than_there_is():
     assert room.free(Node.objects.get(pk=node.pk)) == Room()
 
 
-def test_it_never_gives_back_more_than_was_promised():
+def test_books_that_say_too_little_are_put_to_zero_and_reported(caplog):
     node = small()
     room.reserve(node.id, Room(2, 100, 10))
-    with pytest.raises(RuntimeError, match="never promised"):
-        room.give_back(node.id, Room(1, 101, 1))
-    assert used(node) == Room(2, 100, 10)
+    room.give_back(node.id, Room(1, 101, 1))
+    assert used(node) == Room(1, 0, 9)
+    assert "recount" in caplog.text
+
+
+def test_what_is_there_already_is_counted_whatever_the_limit():
+    node = small()
+    room.count(node.id, Room(0, 0, 10**6))
+    assert used(node) == Room(0, 0, 10**6)
 
 
 def test_it_loses_a_race_for_the_last_room(monkeypatch):

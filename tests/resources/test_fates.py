@@ -7,8 +7,8 @@ from django.utils import timezone
 
 from accounts.actors import Actor
 from nodes.models import Claim, Node
-from resources import actions
-from resources.models import LogEntry, VirtualMachine
+from resources import actions, secrets
+from resources.models import LogEntry, SecretKind, VirtualMachine, VmSecret
 from resources.reconcile import sweep_all
 from resources.states import Status
 from snapshots.models import Snapshot, SnapshotStatus
@@ -313,6 +313,44 @@ class TestTheNodesReturn:
         assert (on.status, off.status) == (Status.RUNNING, Status.STOPPED)
 
 
+class TestAFirstDeployThatWasGivenUp:
+    """Its guest has had no cloud-init, or has it still: whatever brings it up must also end that."""
+
+    def give_up(self, backend, user, at):
+        vm = vm_in(user, Status.QUEUED)
+        secrets.store(vm.id, (SecretKind.HASH, "$6$x"))
+        act(user, vm, "start")
+        run(backend, fault=GONE, at=at)
+        pass_the_deadline()
+        run(backend)
+        backend.faults.clear()
+        backend.calls.clear()
+        vm.refresh_from_db()
+        assert vm.status == Status.ERROR
+        return vm
+
+    @pytest.mark.parametrize("at", DEPLOY_CALLS)
+    def test_a_restart_brings_it_to_its_end(self, backend, user, at):
+        vm = self.give_up(backend, user, at)
+
+        act(user, vm, "restart")
+        vm, _ = run(backend)
+
+        assert vm.status == Status.RUNNING
+        assert {"create_disk", "write_seed", "remove_seed"} <= set(backend.calls)
+        assert not VmSecret.objects.exists()
+
+    def test_one_that_is_seen_running_is_brought_to_its_end(self, backend, user):
+        vm = self.give_up(backend, user, "domain")
+
+        sweep_all()
+        vm, _ = run(backend)
+
+        assert (vm.status, vm.error_message) == (Status.RUNNING, "")
+        assert "remove_seed" in backend.calls
+        assert not VmSecret.objects.exists()
+
+
 class TestError:
     @pytest.mark.parametrize("action", ["stop", "restart"])
     def test_restart_defines_it_anew_from_its_disk(self, backend, user, action):
@@ -476,3 +514,21 @@ class TestANodeMarkedLost:
         drain(ignore_waits=True)
 
         assert not Claim.objects.exists()
+
+
+def test_a_node_that_fails_in_a_way_nobody_foresaw_hides_no_other(backend, user):
+    NodeFactory(name="a", online=False)
+    other = NodeFactory(name="b", online=False)
+    observe = type(backend).observe
+
+    def fail_on_the_first(self, node, vms):
+        if node.name == "a":
+            raise KeyError("surprise")
+        return observe(self, node, vms)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(type(backend), "observe", fail_on_the_first)
+        sweep_all()
+
+    other.refresh_from_db()
+    assert other.online

@@ -188,6 +188,25 @@ def test_a_cancelled_start_puts_the_vm_back(client_of):
     assert (vm.status, vm.deployed, vm.desired_on, vm.task) == (Status.QUEUED, False, False, None)
 
 
+def test_a_cancelled_start_keeps_the_error_that_was_shown(client_of):
+    user = UserFactory()
+    vm = own_vm(user, status=Status.FAILED, error_message="No space")
+    client = client_of(user)
+    task_id = client.post(f"/resources/{vm.id}/start").json()["taskId"]
+
+    client.post(f"/resources/tasks/{task_id}/cancel")
+
+    assert client.get(f"/resources/{vm.id}").json()["errorMessage"] == "No space"
+
+
+def test_a_start_takes_no_body(client_of):
+    user = UserFactory()
+
+    answer = client_of(user).post(f"/resources/{own_vm(user).id}/start", {"now": True}, format="json")
+
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "unknown_field")
+
+
 def test_the_status_follows_the_story_of_a_vm(client_of):
     user = UserFactory()
     vm = own_vm(user, config={"networkConfig": static_network("192.168.100.10")})

@@ -233,3 +233,24 @@ def test_it_refuses_a_viewer(client_of):
 
 def test_it_hides_another_organizations_vm(client_of):
     assert patch(client_of(UserFactory()), VirtualMachineFactory(), {"name": "x"}).status_code == 404
+
+
+@pytest.mark.parametrize("cloud_init", [None, {"password": None}])
+def test_null_takes_the_password_away(client_of, cloud_init):
+    user = UserFactory()
+    vm = own_vm(user, config={"cloudInit": {"username": "ubuntu"}})
+    VmSecret.objects.create(vm=vm, kind="hash", value="$6$x")
+
+    answer = patch(client_of(user), vm, {"config": {"cloudInit": cloud_init}})
+
+    assert (answer.status_code, answer["ETag"]) == (200, '"2"')
+    assert not VmSecret.objects.exists()
+
+
+def test_an_address_that_was_seen_stays_known(client_of):
+    user = UserFactory()
+    vm = own_vm(user, status=Status.STOPPED, ip_address="10.0.0.9")
+
+    answer = patch(client_of(user), vm, {"config": {"vcpus": 4}})
+
+    assert answer.json()["runtime"]["ipAddress"] == "10.0.0.9"

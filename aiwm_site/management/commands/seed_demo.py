@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import Organization, User
@@ -47,23 +48,28 @@ class Command(BaseCommand):
 @atomic
 def _person(name: str, role: str, org_name: str, operator: bool) -> User:
     org_fields: dict[str, Any] = {"id": demo.DEMO_ORG_ID} if org_name == "Demo" else {}
-    organization, _ = Organization.objects.get_or_create(name=org_name, defaults={**demo.QUOTA, **org_fields})
-    user = User.objects.filter(username=name).first()
-    if user is None:
-        user = User(
-            username=name, email=f"{name}@example.com", organization=organization, role=role, is_staff=operator,
-            is_superuser=operator,
-        )  # fmt: skip
-        if name == "demo":
-            user.id = demo.DEMO_USER_ID
-        user.set_password(name)
-        user.save(force_insert=True)
+    known = User.objects.filter(pk=demo.DEMO_USER_ID).first() if name == "demo" else None
+    user = known or User.objects.filter(username=name).first()
+    if user is not None:
+        return user
+    # By its id too: whoever renamed it keeps it.
+    found = Organization.objects.filter(Q(name=org_name) | Q(id=org_fields.get("id", ""))).first()
+    organization = found or Organization.objects.create(name=org_name, **demo.QUOTA, **org_fields)
+    user = User(
+        username=name, email=f"{name}@example.com", organization=organization, role=role, is_staff=operator,
+        is_superuser=operator,
+    )  # fmt: skip
+    if name == "demo":
+        user.id = demo.DEMO_USER_ID
+    user.set_password(name)
+    user.save(force_insert=True)
     return user
 
 
 @atomic
 def _node(wanted: demo.DemoNode) -> Node:
-    node, created = Node.objects.get_or_create(
+    # Deleted ones too: whoever deleted a demo node does not want it back.
+    node, created = Node._base_manager.get_or_create(
         id=wanted.id,
         defaults={
             "name": wanted.name,
@@ -95,7 +101,7 @@ def _node(wanted: demo.DemoNode) -> Node:
 def _vm(wanted: demo.DemoVm, owner: User, node: Node) -> bool:
     """Write one VM with its history; False if it was there, deleted ones included."""
     vm_id = _id(f"vm {wanted.name}")
-    if VirtualMachine.objects.filter(pk=vm_id).exists():
+    if node.deleted_at is not None or VirtualMachine.objects.filter(pk=vm_id).exists():
         return False
     config = VirtualMachineConfig.model_validate(wanted.config)
     created_at = timezone.now() - wanted.age
