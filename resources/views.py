@@ -31,6 +31,14 @@ def actor_of(request: Request) -> Actor:
     return actor
 
 
+def writer_of(request: Request, vm_id: str) -> Actor:
+    """Who asks to change this VM: what they may not know of is not found, before a body or header is looked at."""
+    actor = actor_of(request)
+    find_row(actor, vm_id)
+    actor.require_write()
+    return actor
+
+
 def accepted(message: str, task: Task) -> Response:
     return Response({"success": True, "message": message, "taskId": task.public_id}, status=202)
 
@@ -75,8 +83,8 @@ class VirtualMachineView(ViewSet):
 
     @extend_schema(**documentation.DELETE)
     def destroy(self, request: Request, resource_id: str) -> Response:
-        version = required_version(request.headers.get("If-Match"))
-        task = actions.delete(actor_of(request), resource_id, version)
+        actor = writer_of(request, resource_id)
+        task = actions.delete(actor, resource_id, required_version(request.headers.get("If-Match")))
         if task is None:
             return Response({"success": True, "message": "VM deleted successfully"})
         return accepted("VM deleted successfully", task)
@@ -88,23 +96,25 @@ class LifecycleView(ViewSet):
     @extend_schema(**documentation.START)
     @idempotent
     def start(self, request: Request, resource_id: str) -> Response:
+        actor = writer_of(request, resource_id)
         parse(EmptyBody, request.data or {})
-        version = required_version(request.headers.get("If-Match"))
-        task = actions.start(actor_of(request), resource_id, version)
+        task = actions.start(actor, resource_id, required_version(request.headers.get("If-Match")))
         return accepted("VM start command sent successfully", task)
 
     @extend_schema(**documentation.STOP)
     @idempotent
     def stop(self, request: Request, resource_id: str) -> Response:
+        actor = writer_of(request, resource_id)
         version = required_version(request.headers.get("If-Match"))
-        task = actions.stop(actor_of(request), resource_id, _force(request), version)
+        task = actions.stop(actor, resource_id, _force(request), version)
         return accepted("VM stop command sent successfully", task)
 
     @extend_schema(**documentation.RESTART)
     @idempotent
     def restart(self, request: Request, resource_id: str) -> Response:
+        actor = writer_of(request, resource_id)
         version = required_version(request.headers.get("If-Match"))
-        task = actions.restart(actor_of(request), resource_id, _force(request), version)
+        task = actions.restart(actor, resource_id, _force(request), version)
         return accepted("VM restart command sent successfully", task)
 
 
