@@ -13,7 +13,7 @@ from common.times import isoformat
 from common.validation import parse
 from resources.queries import find_vm
 from resources.requests import EmptyBody
-from resources.views import accepted, actor_of
+from resources.views import accepted, actor_of, writer_of
 from snapshots import actions, documentation
 from snapshots.models import Snapshot
 from snapshots.requests import MESSAGES, SnapshotBody
@@ -44,9 +44,10 @@ class SnapshotView(ViewSet):
     @extend_schema(**documentation.CREATE)
     @idempotent
     def create(self, request: Request, resource_id: str) -> Response:
+        actor = writer_of(request, resource_id)
         body = parse(SnapshotBody, request.data, MESSAGES)
         version = required_version(request.headers.get("If-Match"))
-        snapshot = actions.take(actor_of(request), resource_id, body, version)
+        snapshot = actions.take(actor, resource_id, body, version)
         return Response(snapshot_document(snapshot), status=201)
 
     @extend_schema(**documentation.RESTORE)
