@@ -45,7 +45,8 @@ bench: .venv/.dev ## measure the API
 
 requirements: .venv/.dev ## lock the dependencies of pyproject.toml anew
 	$(COMPILE) -o requirements.txt pyproject.toml
-	$(COMPILE) --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+	$(COMPILE) --extra postgres -c requirements.txt -o requirements-postgres.txt pyproject.toml
+	$(COMPILE) --extra dev --extra postgres -c requirements.txt -o requirements-dev.txt pyproject.toml
 
 install: .venv/.run ## what the site needs
 install-dev: .venv/.dev ## and what its tests need
