@@ -27,6 +27,7 @@ test: lint ## all that must hold before a change goes in
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check
 	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m tests.postgres $(BIN)/python -m pytest -n 2 -m "not one_engine"
 
 test-fast: .venv/.dev ## the tests without those that start processes
 	$(BIN)/python -m pytest -n 2 -m "not processes"

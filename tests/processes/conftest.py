@@ -1,24 +1,27 @@
 """Sites for tests with real processes."""
 
 import fcntl
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.databases import Database, new_database
 from tests.processes.sites import Site, wait_for
 
 
 @pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database file with all tables and no rows, to be copied."""
-    site = Site(tmp_path_factory.mktemp("migrated"))
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """A database with all tables and no rows, to be copied."""
+    folder = tmp_path_factory.mktemp("migrated")
+    database = new_database(folder)
+    site = Site(folder, database)
     try:
         assert site.manage("migrate", "-v", "0").wait(60) == 0, site.output()
+        yield database
     finally:
         site.close()
-    return site.database
+        database.drop()
 
 
 @pytest.fixture
@@ -26,12 +29,10 @@ def site_of(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """Makes sites, and ends their processes. One test at a time has them: each wants the whole machine."""
     made: list[Site] = []
 
-    def make(database: Path | None = None, **settings: object) -> Site:
+    def make(database: Database | None = None, **settings: object) -> Site:
         directory = tmp_path / f"site-{len(made)}"
         directory.mkdir()
-        site = Site(directory, **settings)
-        if database is not None:
-            shutil.copy(database, site.database)
+        site = Site(directory, database.copy(directory) if database else new_database(directory), **settings)
         made.append(site)
         return site
 
@@ -44,3 +45,4 @@ def site_of(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             for site in made:
                 site.close()
                 wait_for(lambda site=site: not site.processes(), 10, "the end of the site's processes")
+                site.database.drop()

@@ -1,4 +1,4 @@
-"""A site of its own for one test: a database file, real processes on it, and what ends them all."""
+"""A site of its own for one test: a database, real processes on it, and what ends them all."""
 
 import json
 import os
@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests.databases import Database
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CALL_SECONDS = 60.0
@@ -24,9 +26,9 @@ class Site:
     children, and those that nobody waits for any more.
     """
 
-    def __init__(self, directory: Path, **settings: object) -> None:
+    def __init__(self, directory: Path, database: Database, **settings: object) -> None:
         self.directory = directory
-        self.database = directory / "aiwm.sqlite3"
+        self.database = database
         self._output = directory / "output.txt"
         self._mark = f"AIWM_VAR={directory}".encode()
         self._started: list[subprocess.Popen[bytes]] = []
@@ -34,7 +36,7 @@ class Site:
         self.environment = inherited | {
             "DEBUG": "1",
             "DJANGO_SETTINGS_MODULE": "aiwm_site.settings",
-            "DATABASE_URL": f"sqlite:///{self.database}",
+            "DATABASE_URL": database.url,
             "AIWM_VAR": str(directory),
             "POLL_SECONDS": "0.05",
         }

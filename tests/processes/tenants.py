@@ -10,7 +10,7 @@ from typing import Any
 
 from accounts.models import Organization
 from accounts.tokens import issue
-from common.db import atomic
+from common.db import atomic, see_one_moment
 from nodes.models import Claim, Node
 from resources.models import VirtualMachine
 from resources.recount import recount
@@ -63,6 +63,7 @@ def watch(seconds: float) -> dict[str, Any]:
 @atomic
 def faults() -> list[str]:
     """All that must never be, in one moment."""
+    see_one_moment()
     vms = list(VirtualMachine.objects.filter(deleted_at=None).select_related("node"))
     found = [str(difference) for difference in recount()]
     found += [fault for vm in vms for fault in _faults_of(vm)]

@@ -4,15 +4,13 @@ import itertools
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 
+from tests.databases import Database
 from tests.processes.sites import Call, Site
 
 VMS = 24
@@ -76,9 +74,8 @@ class Crew:
 
     def _pids_at_work(self) -> set[int]:
         """Of those that hold a task which has not seen many deaths: after five it would be given up."""
-        with closing(sqlite3.connect(self._site.database)) as connection:
-            rows = connection.execute("SELECT worker FROM tasks_task WHERE lease_until IS NOT NULL AND deaths < 3")
-            return {int(worker.split(":")[1]) for (worker,) in rows}
+        rows = self._site.database.query("SELECT worker FROM tasks_task WHERE lease_until IS NOT NULL AND deaths < 3")
+        return {int(worker.split(":")[1]) for (worker,) in rows}
 
     def stop(self) -> None:
         self.wake_the_stalled(all_of_them=True)
@@ -90,7 +87,7 @@ class Crew:
 
 @pytest.mark.processes
 def test_it_ends_every_task_once_and_in_order_although_workers_are_killed(
-    site_of: Callable[..., Site], migrated: Path
+    site_of: Callable[..., Site], migrated: Database
 ) -> None:
     site = site_of(
         migrated,

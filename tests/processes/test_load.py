@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.databases import Database
 from tests.processes.api import Answer, Api
 from tests.processes.sites import Site, free_port, wait_for
 
@@ -143,7 +143,7 @@ class Client:
 
 
 @pytest.mark.processes
-def test_it_gives_nothing_to_two_at_once(site_of: Callable[..., Site], migrated: Path) -> None:
+def test_it_gives_nothing_to_two_at_once(site_of: Callable[..., Site], migrated: Database) -> None:
     site = site_of(
         migrated,
         DEBUG=0,

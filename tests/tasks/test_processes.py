@@ -2,11 +2,9 @@
 
 import os
 import random
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -14,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from common.ids import new_object_id
+from tests.databases import new_database
 
 pytestmark = pytest.mark.processes
 
@@ -25,10 +24,10 @@ class Site:
     """A database of its own with its workers."""
 
     def __init__(self, folder: Path) -> None:
-        self.database, self.appended = folder / "tasks.sqlite3", folder / "appended"
+        self.database, self.appended = new_database(folder), folder / "appended"
         self.appended.touch()
         self.environment = os.environ | {
-            "DATABASE_URL": f"sqlite:///{self.database}",
+            "DATABASE_URL": self.database.url,
             "APPEND_TO": str(self.appended),
             "LEASE_SECONDS": "2",
             "PYTHONPATH": str(ROOT),
@@ -46,11 +45,7 @@ class Site:
         return worker
 
     def query(self, sql: str, *rows: tuple) -> list[tuple]:
-        with closing(sqlite3.connect(self.database, timeout=30)) as connection, connection:
-            if rows:
-                connection.executemany(sql, rows)
-                return []
-            return connection.execute(sql).fetchall()
+        return self.database.query(sql, *rows)
 
     def enqueue(self, task_type: str, subjects: list[str]) -> None:
         start = datetime.now(UTC).replace(tzinfo=None)
@@ -85,6 +80,7 @@ class Site:
                 worker.kill()
             worker.wait(10)
         self.log.close()
+        self.database.drop()
 
 
 @pytest.fixture
