@@ -9,12 +9,13 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce, Now
 
 from common.db import atomic
 from common.errors import Conflict, NotFound
+from tasks import wake
 from tasks.models import OPEN, Task, TaskStatus
 from tasks.registry import registry
 
@@ -34,7 +35,7 @@ def enqueue(
     payload: dict[str, Any] | None = None,
 ) -> Task:
     """Write a task, in the caller's transaction: workers see it when that ends. KeyError if there is no such type."""
-    return Task.objects.create(
+    task = Task.objects.create(
         type=registry.types[type].name,
         subject_id=subject_id,
         node_id=node_id,
@@ -42,6 +43,8 @@ def enqueue(
         created_by=created_by,
         payload=payload or {},
     )
+    wake.announce()
+    return task
 
 
 @atomic
@@ -162,6 +165,8 @@ def _free_slots(seen: Task, slots: Collection[str | None]) -> list[str | None]:
 
 @atomic
 def _claim_with(seen: Task, worker: str, slot: str | None) -> bool:
+    if _is_being_claimed(seen):
+        return False
     changes: dict[str, Any] = {
         "worker": worker,
         "attempt": F("attempt") + 1,
@@ -178,3 +183,11 @@ def _claim_with(seen: Task, worker: str, slot: str | None) -> bool:
         changes["deaths"] = F("deaths") + 1
         free = Q(lease_until__lt=Now())
     return Task.objects.filter(free, pk=seen.pk, attempt=seen.attempt, status__in=OPEN).update(**changes) == 1
+
+
+def _is_being_claimed(seen: Task) -> bool:
+    """Whether another worker is at it in this moment, where the engine can say so: else we would wait for its end,
+    only to learn that the task is taken."""
+    if not connection.features.has_select_for_update_skip_locked:
+        return False
+    return not Task.objects.select_for_update(skip_locked=True).filter(pk=seen.pk).values_list("pk").first()

@@ -5,7 +5,6 @@ Nothing of it is kept in memory: it may be killed at any moment, and another goe
 
 import logging
 import os
-import select
 import signal
 import socket
 import threading
@@ -26,6 +25,7 @@ from tasks import queue
 from tasks.engine import Host, run_task
 from tasks.models import Beat, Worker
 from tasks.registry import Periodic, registry
+from tasks.wake import Waker
 
 log = logging.getLogger(__name__)
 
@@ -68,25 +68,6 @@ class Watchdog:
                     self._leave(EXIT_HUNG)
                     return
                 self._changed.wait(left)
-
-
-class Waker:
-    """What an idle worker waits on. A byte in the pipe ends the wait: a signal's handler writes one.
-
-    With PostgreSQL's NOTIFY the connection's socket would stand beside the pipe in `select`.
-    """
-
-    def __init__(self) -> None:
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._read, False)
-        os.set_blocking(self._write, False)
-
-    def wake(self) -> None:
-        os.write(self._write, b"x")
-
-    def wait(self, seconds: float) -> None:
-        if select.select([self._read], [], [], seconds)[0]:
-            os.read(self._read, 4096)
 
 
 class WorkerProcess(Host):
@@ -140,11 +121,11 @@ class WorkerProcess(Host):
             except (DatabaseError, InterfaceError):
                 failures += 1
                 log.exception("the database fails; trying again", extra={"failures": failures})
-                self._waker.wait(min(30.0, 0.5 * 2 ** min(failures, 6)))
+                self._waker.pause(min(30.0, 0.5 * 2 ** min(failures, 6)))
             except Exception:
                 # Of the machinery, not of a step: the task's lease runs out, and it is tried again.
                 log.exception("a turn of the worker failed")
-                self._waker.wait(self._poll_s)
+                self._waker.pause(self._poll_s)
             close_old_connections()
         self._leave()
 

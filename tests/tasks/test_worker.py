@@ -70,7 +70,7 @@ def test_it_goes_on_when_the_database_fails(process, make, script, monkeypatch, 
         return take(*args, **kwargs)
 
     monkeypatch.setattr(queue, "take", flaky)
-    monkeypatch.setattr(process._waker, "wait", waits.append)
+    monkeypatch.setattr(process._waker, "pause", waits.append)
     script.answers["only"] = lambda run: process.stop()
     process.run()
     task.refresh_from_db()
