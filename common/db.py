@@ -55,6 +55,18 @@ def atomic(function: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
+def see_one_moment() -> None:
+    """In a transaction, before all else: every read sees the database as it is now, whatever others commit.
+
+    A row that such a transaction changes and another has changed since makes it fail as busy, and `atomic` run it
+    anew. SQLite's transactions are so by themselves; PostgreSQL's see each statement's own moment.
+    https://www.postgresql.org/docs/current/transaction-iso.html
+    """
+    if connection.vendor == "postgresql" and len(connection.atomic_blocks) == 1:
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+
+
 def is_busy(error: OperationalError) -> bool:
     state = getattr(error.__cause__, "sqlstate", None)
     return state in _BUSY_STATES or any(words in str(error) for words in _BUSY_WORDS)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from accounts.models import Organization
 from accounts.quotas import Usage
-from common.db import atomic
+from common.db import atomic, see_one_moment
 from nodes.models import Claim, Node
 from resources.holdings import Wants
 from resources.models import VirtualMachine
@@ -28,7 +28,8 @@ class Difference:
 
 @atomic
 def recount(fix: bool = False) -> list[Difference]:
-    """Compare every counter with the rows, and with `fix` set it right. Best where no one changes VMs meanwhile."""
+    """Compare every counter with the rows, and with `fix` set it right, also while others change VMs."""
+    see_one_moment()
     by_node: dict[str, Counter[str]] = {}
     by_org: dict[str, Counter[str]] = {}
     holders = set()
