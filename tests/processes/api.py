@@ -34,8 +34,10 @@ class Api:
     def post(self, path: str, body: object = None) -> Answer:
         return self.send("POST", path, body)
 
-    def send(self, method: str, path: str, body: object = None) -> Answer:
-        headers = {"Connection": "close"}
+    def send(
+        self, method: str, path: str, body: object = None, further_headers: dict[str, str] | None = None
+    ) -> Answer:
+        headers = {"Connection": "close", **(further_headers or {})}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
         if body is not None:

@@ -2,7 +2,7 @@
 
 import fcntl
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import contextmanager
 
 import pytest
 
@@ -25,13 +25,26 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 
 
 @pytest.fixture
-def site_of(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Site]]:
-    """Makes sites, and ends their processes. One test at a time has them: each wants the whole machine."""
+def site_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Site]]:
+    """Makes sites, and ends their processes after the test."""
+    with _sites(tmp_path_factory) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Site]]:
+    """The same for sites that several tests of a module share."""
+    with _sites(tmp_path_factory) as make:
+        yield make
+
+
+@contextmanager
+def _sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Site]]:
+    """One at a time has sites: each wants the whole machine."""
     made: list[Site] = []
 
     def make(database: Database | None = None, **settings: object) -> Site:
-        directory = tmp_path / f"site-{len(made)}"
-        directory.mkdir()
+        directory = tmp_path_factory.mktemp("site")
         site = Site(directory, database.copy(directory) if database else new_database(directory), **settings)
         made.append(site)
         return site
