@@ -3,13 +3,13 @@
 import time
 from typing import Any
 
-from accounts.actors import Actor
+from accounts.tokens import issue
 from nodes.models import Claim
-from resources import actions
 from resources.models import LogEntry, VirtualMachine
 from resources.recount import recount
 from tasks.models import Task
 from tests.factories import GpuFactory, NodeFactory, UserFactory, create_body, static_network, vm_config
+from tests.processes.api import Api
 
 # What is done with each VM, the next when the one before has ended.
 PLANS = (
@@ -23,9 +23,14 @@ PLANS = (
 _POLL_S = 0.05
 
 
-def drive(count: int, seconds: float) -> dict[str, list[str]]:
-    """Create so many VMs and carry their plans out. Gives each VM's plan."""
-    actor = Actor.of(UserFactory(), via="api")
+def token() -> str:
+    """An access token of a new user."""
+    return issue(UserFactory()).access
+
+
+def drive(port: int, bearer: str, count: int, seconds: float) -> dict[str, list[str]]:
+    """Create so many VMs over the API and carry their plans out. Gives each VM's plan."""
+    api = Api(port, bearer)
     nodes = NodeFactory.create_batch(3)
     for node in nodes:
         GpuFactory(node=node, device_id="GPU-0")
@@ -34,7 +39,9 @@ def drive(count: int, seconds: float) -> dict[str, list[str]]:
         gpu = {"enabled": True, "mode": "mig", "migProfile": "1g.5gb"} if number % 4 == 0 else {"enabled": False}
         config = vm_config(networkConfig=static_network(f"10.1.0.{10 + number}"), gpuConfig=gpu)
         body = create_body(nodes[number % len(nodes)], name=f"vm {number}", config=config)
-        plans[actions.create(actor, body)] = list(PLANS[number % len(PLANS)])
+        created = api.post("/resources", body)
+        assert created.status == 201, created
+        plans[created.json["_id"]] = list(PLANS[number % len(PLANS)])
     waiting = {vm_id: list(plan) for vm_id, plan in plans.items()}
     give_up = time.monotonic() + seconds
     while waiting:
@@ -42,17 +49,17 @@ def drive(count: int, seconds: float) -> dict[str, list[str]]:
             raise TimeoutError(f"not done: {waiting}; {list(Task.objects.filter(finished_at=None).values())}")
         for vm_id in VirtualMachine.objects.filter(pk__in=waiting, task=None).values_list("id", flat=True):
             if waiting[vm_id]:
-                _do(actor, vm_id, waiting[vm_id].pop(0))
+                _do(api, vm_id, waiting[vm_id].pop(0))
             else:
                 del waiting[vm_id]
         time.sleep(_POLL_S)
     return plans
 
 
-def _do(actor: Actor, vm_id: str, verb: str) -> None:
-    {"start": actions.start, "stop": actions.stop, "restart": actions.restart, "delete": actions.delete}[verb](
-        actor, vm_id
-    )
+def _do(api: Api, vm_id: str, verb: str) -> None:
+    path = f"/resources/{vm_id}"
+    answer = api.send("DELETE", path) if verb == "delete" else api.post(f"{path}/{verb}")
+    assert answer.status == 202, answer
 
 
 def report() -> dict[str, Any]:

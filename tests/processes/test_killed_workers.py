@@ -1,20 +1,28 @@
-"""Workers are killed in the middle of their tasks, or sleep through their leases: nothing is lost or ended twice."""
+"""Under load, workers are killed in the middle of their tasks or sleep through their leases: nothing is lost or ended
+twice, and the API answers all the while."""
 
 import itertools
 import os
 import random
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
 from tests.databases import Database
-from tests.processes.sites import Call, Site
+from tests.processes.api import Api
+from tests.processes.sites import Call, Site, free_port, wait_for
 
 VMS = 24
-WORKERS = 3
+WORKERS = 4
+WEB_PROCESSES = 2
+READERS = 4
 KILLS = 6
 STALLS = 1
 LEASE_SECONDS = 3.0
@@ -95,12 +103,21 @@ def test_it_ends_every_task_once_and_in_order_although_workers_are_killed(
         SWEEP_SECONDS=0.5,
         SAMPLE_SECONDS=1,
         VM_BACKEND_OPTIONS={"deploy_s": 0.2, "stop_s": 0.2, "latency_s": 0.02},
+        API_RATE=0,
+        LOG_LEVEL="WARNING",
+        WEB_WORKERS=WEB_PROCESSES,
+        GUNICORN_LOG_LEVEL="warning",
     )
-    driver = site.begin("tests.processes.fleet:drive", VMS, SECONDS)
-    crew = Crew(site)
-    troubles = _trouble_until_done(crew, driver)
-    plans = driver.answer()
-    crew.stop()
+    api = Api(free_port(), site.call("tests.processes.fleet:token"))
+    site.start("-m", "gunicorn", "aiwm_site.wsgi", "-c", "gunicorn.conf.py", BIND=f"127.0.0.1:{api.port}")
+    wait_for(lambda: api.answers("/healthz"), 20, "the web server")
+    with _readers(api) as seen_by_readers:
+        driver = site.begin("tests.processes.fleet:drive", api.port, api.token, VMS, SECONDS)
+        crew = Crew(site)
+        troubles = _trouble_until_done(crew, driver)
+        plans = driver.answer()
+        crew.stop()
+    assert seen_by_readers.keys() == {200}, site.output()[-8000:]
 
     seen = site.call("tests.processes.fleet:report")
     assert troubles == KILLS + STALLS, "the work was over before the trouble"
@@ -112,6 +129,31 @@ def test_it_ends_every_task_once_and_in_order_although_workers_are_killed(
         vm = seen["vms"][vm_id]
         _assert_done_once_and_in_order(vm, plan)
         _assert_as_intended(vm, plan)
+
+
+@contextmanager
+def _readers(api: Api) -> Iterator[Counter[int]]:
+    """Clients that read the list and VMs of it, without a pause. Gives how often they saw which status."""
+    seen: Counter[int] = Counter()
+    ended = threading.Event()
+
+    def read() -> None:
+        while not ended.is_set():
+            listed = api.get("/resources?limit=100")
+            seen[listed.status] += 1
+            for vm in listed.json.get("data", ())[:3]:
+                answer = api.get(f"/resources/{vm['_id']}")
+                if answer.status != 404:  # one that was deleted since it was listed
+                    seen[answer.status] += 1
+
+    with ThreadPoolExecutor(READERS) as threads:
+        running = [threads.submit(read) for _ in range(READERS)]
+        try:
+            yield seen
+        finally:
+            ended.set()
+        for reader in running:
+            reader.result()
 
 
 def _trouble_until_done(crew: Crew, driver: Call) -> int:
