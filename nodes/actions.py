@@ -127,6 +127,11 @@ def _update(actor: Actor, node_id: str, body: NodePatch, version: int | None) ->
     actor.require_operator()
     before = summary(node)
     columns = _columns(body)
+    if columns.get("lost") == node.lost:
+        del columns["lost"]
+    if "lost" in columns:
+        # Back from being lost it stays in maintenance, until an operator has seen that its domains are as they should.
+        columns["enabled"] = False
     if Node.objects.filter(name=columns.get("name", node.name)).exclude(pk=node.pk).exists():
         raise _name_taken(body.name)
     rows = _rows(node, version)
@@ -167,8 +172,7 @@ def _columns(body: NodeCreate | NodePatch) -> dict[str, Any]:
     if "capacity" in named:
         columns |= _capacity_columns(body.capacity)
     if isinstance(body, NodePatch) and "lost" in named:
-        # Back from being lost it stays in maintenance, until an operator has seen that its domains are as they should.
-        columns |= {"lost": body.lost, "enabled": False}
+        columns["lost"] = body.lost
     return columns
 
 

@@ -4,7 +4,9 @@ A change that a node must carry out claims the VM and writes its task in one tra
 (`resources.handlers`). What decides between two at once is the conditional update in `claim`, never a lock.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.db.models import F
@@ -56,6 +58,11 @@ def create(actor: Actor, data: object, org_id: str | None = None) -> str:
 
     Raises ValidationFailed with every fault, Conflict, QuotaExceeded, Unsupported, Forbidden.
     """
+    return prepare(actor, data, org_id)()
+
+
+def prepare(actor: Actor, data: object, org_id: str | None = None) -> Callable[[], str]:
+    """The first half of `create`, which changes nothing and may take a while; gives the second, one transaction."""
     actor.require_write()
     if actor.user_id is None:
         raise Forbidden("A VM has an owner: the platform itself can have none.")
@@ -64,7 +71,7 @@ def create(actor: Actor, data: object, org_id: str | None = None) -> str:
     owner_org = org_id or actor.org_id
     vm_id = new_object_id()
     _refuse_faults(actor, owner_org, vm_id, body, node)
-    return _reserve(actor, actor.user_id, vm_id, owner_org, node, body, secrets.protect(body.config))
+    return partial(_reserve, actor, actor.user_id, vm_id, owner_org, node, body, secrets.protect(body.config))
 
 
 @atomic

@@ -1,6 +1,7 @@
 """The API of VMs: who may, which object; what is valid and what happens is in the modules that these call."""
 
 import hashlib
+from collections.abc import Callable
 
 import orjson
 from django.http import HttpResponse
@@ -12,7 +13,7 @@ from rest_framework.viewsets import ViewSet
 
 from accounts.actors import Actor
 from accounts.authentication import owning_org
-from accounts.idempotency import idempotent
+from accounts.idempotency import idempotent, idempotent_after_preparing
 from common.etags import etag, is_unchanged, required_version
 from common.validation import parse
 from nodes.models import NodeImage
@@ -57,13 +58,17 @@ class VirtualMachineView(ViewSet):
         return HttpResponse(body, content_type="application/json", headers=headers)
 
     @extend_schema(**documentation.CREATE)
-    @idempotent
-    def create(self, request: Request) -> Response:
+    @idempotent_after_preparing
+    def create(self, request: Request) -> Callable[[], Response]:
         actor = actor_of(request)
-        vm_id = actions.create(actor, request.data, owning_org(actor, request.headers.get("X-Org-Id")))
-        row = find_row(actor, vm_id)
-        headers = {"Location": f"/resources/{vm_id}", "ETag": etag(row.version)}
-        return Response(detail_document(row, actor.may_write), status=201, headers=headers)
+        reserve = actions.prepare(actor, request.data, owning_org(actor, request.headers.get("X-Org-Id")))
+
+        def act() -> Response:
+            row = find_row(actor, reserve())
+            headers = {"Location": f"/resources/{row.id}", "ETag": etag(row.version)}
+            return Response(detail_document(row, actor.may_write), status=201, headers=headers)
+
+        return act
 
     @extend_schema(**documentation.GET)
     def retrieve(self, request: Request, resource_id: str) -> Response:

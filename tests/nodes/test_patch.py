@@ -57,6 +57,10 @@ def test_it_marks_a_node_lost_and_keeps_it_in_maintenance_when_it_is_back(client
     assert patch(client, node, {"enabled": True}).json()["status"] == "offline"
 
 
+def test_it_leaves_a_node_alone_that_was_never_lost(client, node):
+    assert patch(client, node, {"lost": False}).json()["status"] == "offline"
+
+
 @pytest.mark.parametrize("lost", [True, False])
 def test_it_refuses_lost_and_enabled_in_one(client, node, lost):
     answer = patch(client, node, {"lost": lost, "enabled": True})

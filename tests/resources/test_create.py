@@ -1,9 +1,11 @@
 """POST /resources"""
 
 import pytest
+from django.db import connection
 
 from accounts.models import AuditEntry, Organization, Role
 from nodes.models import Claim, Node
+from resources import secrets
 from resources.models import LogEntry, VirtualMachine, VmSecret
 from tests.factories import (
     GpuFactory,
@@ -29,6 +31,22 @@ def gpu_node(cards: int = 2, **fields) -> Node:
     for number in range(cards):
         GpuFactory(node=node, device_id=f"GPU-{number}")
     return node
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_hashes_a_password_while_no_transaction_is_open(client_of, monkeypatch):
+    protect, inside = secrets.protect, []
+
+    def watched(config):
+        inside.append(connection.in_atomic_block)
+        return protect(config)
+
+    monkeypatch.setattr(secrets, "protect", watched)
+    body = create_body(NodeFactory(), config=vm_config(cloudInit={"password": "hunter22"}))
+    client = client_of(UserFactory())
+    for headers in ({}, {"HTTP_IDEMPOTENCY_KEY": "one"}):
+        assert client.post("/resources", body, format="json", **headers).status_code == 201
+    assert inside == [False, False]
 
 
 def test_it_answers_the_guides_example_with_the_guides_document(client_of):
