@@ -9,7 +9,7 @@ from rest_framework.viewsets import ViewSet
 
 from accounts.actors import Actor
 from accounts.idempotency import idempotent
-from common.etags import etag, required_version
+from common.etags import etag, required_versions
 from common.paging import MAX_LIMIT, parse_page
 from common.validation import parse
 from nodes import actions
@@ -58,14 +58,14 @@ class NodeView(ViewSet):
         actor = _actor(request)
         find_node(node_id)
         actor.require_operator()
-        version = required_version(request.headers.get("If-Match"))
-        return _answer(actor, actions.update(actor, node_id, parse(NodePatch, request.data), version))
+        versions = required_versions(request.headers.get("If-Match"))
+        return _answer(actor, actions.update(actor, node_id, parse(NodePatch, request.data), versions))
 
     @extend_schema(
         summary="Delete a node (operators)", tags=_TAGS, parameters=_IF_MATCH, responses={200: NodeDoneDocument}
     )
     def destroy(self, request: Request, node_id: str) -> Response:
-        actions.delete(_actor(request), node_id, required_version(request.headers.get("If-Match")))
+        actions.delete(_actor(request), node_id, required_versions(request.headers.get("If-Match")))
         return Response({"success": True, "message": "Node deleted successfully"})
 
     @extend_schema(

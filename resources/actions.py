@@ -4,6 +4,7 @@ A change that a node must carry out claims the VM and writes its task in one tra
 (`resources.handlers`). What decides between two at once is the conditional update in `claim`, never a lock.
 """
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
@@ -100,7 +101,7 @@ def _reserve(
     return vm_id
 
 
-def update(actor: Actor, vm_id: str, patch: object, if_match: int | None = None) -> None:
+def update(actor: Actor, vm_id: str, patch: object, if_match: Collection[int] | None = None) -> None:
     """Apply a JSON merge patch (RFC 7396). Raises ValidationFailed, ActionNotAllowed, Locked, Conflict, ...."""
     vm = find_vm(actor, vm_id)
     actor.require_write()
@@ -110,9 +111,11 @@ def update(actor: Actor, vm_id: str, patch: object, if_match: int | None = None)
 
 
 @atomic
-def _apply(actor: Actor, vm_id: str, patch: object, secret: tuple[Any, str] | None, if_match: int | None) -> None:
+def _apply(
+    actor: Actor, vm_id: str, patch: object, secret: tuple[Any, str] | None, if_match: Collection[int] | None
+) -> None:
     vm = find_vm(actor, vm_id)
-    if if_match is not None and if_match != vm.version:
+    if if_match is not None and vm.version not in if_match:
         raise PreconditionFailed("The VM was changed since you read it. Read it again and retry.")
     before = _editable(vm)
     body, changed = parse_patch(before, patch)
@@ -164,7 +167,7 @@ def _editable(vm: VirtualMachine) -> dict[str, Any]:
 
 
 @atomic
-def delete(actor: Actor, vm_id: str, if_match: int | None = None) -> Task | None:
+def delete(actor: Actor, vm_id: str, if_match: Collection[int] | None = None) -> Task | None:
     """Hide the VM. Gives the task that cleans its node up, or None where nothing was ever put there."""
     vm = find_vm(actor, vm_id)
     actor.require_write()
@@ -188,7 +191,7 @@ def delete(actor: Actor, vm_id: str, if_match: int | None = None) -> Task | None
 
 
 @atomic
-def start(actor: Actor, vm_id: str, if_match: int | None = None) -> Task:
+def start(actor: Actor, vm_id: str, if_match: Collection[int] | None = None) -> Task:
     """Deploy a VM that has nothing on its node yet, or power on one that has."""
     vm = ready_for(actor, vm_id, Action.START, if_match)
     task = enqueue_for(actor, vm, "vm-start" if vm.deployed else "vm-deploy")
@@ -199,7 +202,7 @@ def start(actor: Actor, vm_id: str, if_match: int | None = None) -> Task:
 
 
 @atomic
-def stop(actor: Actor, vm_id: str, force: bool = False, if_match: int | None = None) -> Task:
+def stop(actor: Actor, vm_id: str, force: bool = False, if_match: Collection[int] | None = None) -> Task:
     """Ask the guest to shut down, and cut the power after `SHUTDOWN_SECONDS`; with `force` cut it at once."""
     vm = ready_for(actor, vm_id, Action.STOP, if_match)
     task = enqueue_for(actor, vm, "vm-stop", force=force)
@@ -210,7 +213,7 @@ def stop(actor: Actor, vm_id: str, force: bool = False, if_match: int | None = N
 
 
 @atomic
-def restart(actor: Actor, vm_id: str, force: bool = False, if_match: int | None = None) -> Task:
+def restart(actor: Actor, vm_id: str, force: bool = False, if_match: Collection[int] | None = None) -> Task:
     """Stop it as `stop` does, define it anew from its config and disk, and power it on."""
     vm = ready_for(actor, vm_id, Action.RESTART, if_match)
     task = enqueue_for(actor, vm, "vm-restart", force=force)
@@ -263,7 +266,7 @@ def claim(vm: VirtualMachine, action: Action, task: Task | None, **columns: Any)
         raise Again
 
 
-def ready_for(actor: Actor, vm_id: str, action: Action, if_match: int | None) -> VirtualMachine:
+def ready_for(actor: Actor, vm_id: str, action: Action, if_match: Collection[int] | None) -> VirtualMachine:
     """The VM, if this caller may do this to it now and its node answers."""
     vm = find_vm(actor, vm_id)
     actor.require_write()
@@ -279,8 +282,8 @@ def require_node(node: Node) -> None:
         raise NodeUnavailable(f"{node.name} cannot be reached now. Try again when it is back.")
 
 
-def require(vm: VirtualMachine, action: Action, if_match: int | None) -> None:
-    if if_match is not None and if_match != vm.version:
+def require(vm: VirtualMachine, action: Action, if_match: Collection[int] | None) -> None:
+    if if_match is not None and vm.version not in if_match:
         raise PreconditionFailed("The VM was changed since you read it. Read it again and retry.")
     if vm.task_id is not None:
         raise Locked("A task runs on this VM. Wait for it to end.", vm.task_id)

@@ -197,6 +197,8 @@ def test_it_honours_if_match(client_of):
     assert (late.status_code, late.json()["code"]) == (412, "precondition_failed")
     vm.refresh_from_db()
     assert vm.name == "first"
+    assert patch(client, vm, {"name": "third"}, HTTP_IF_MATCH='"1", "2"').status_code == 200
+    assert patch(client, vm, {"name": "fourth"}, HTTP_IF_MATCH='W/"3"').status_code == 412
 
 
 @pytest.mark.parametrize(
