@@ -55,9 +55,7 @@ class NodeView(ViewSet):
         responses={200: NodeDocument},
     )
     def partial_update(self, request: Request, node_id: str) -> Response:
-        actor = _actor(request)
-        find_node(node_id)
-        actor.require_operator()
+        actor = _operator_of(request, node_id)
         versions = required_versions(request.headers.get("If-Match"))
         return _answer(actor, actions.update(actor, node_id, parse(NodePatch, request.data), versions))
 
@@ -65,7 +63,8 @@ class NodeView(ViewSet):
         summary="Delete a node (operators)", tags=_TAGS, parameters=_IF_MATCH, responses={200: NodeDoneDocument}
     )
     def destroy(self, request: Request, node_id: str) -> Response:
-        actions.delete(_actor(request), node_id, required_versions(request.headers.get("If-Match")))
+        actor = _operator_of(request, node_id)
+        actions.delete(actor, node_id, required_versions(request.headers.get("If-Match")))
         return Response({"success": True, "message": "Node deleted successfully"})
 
     @extend_schema(
@@ -79,6 +78,14 @@ class NodeView(ViewSet):
 
 def _actor(request: Request) -> Actor:
     return cast(Actor, request.user)
+
+
+def _operator_of(request: Request, node_id: str) -> Actor:
+    """Who asks to change this node: before a header or body is looked at, so that nobody else learns what it takes."""
+    actor = _actor(request)
+    find_node(node_id)
+    actor.require_operator()
+    return actor
 
 
 def _answer(actor: Actor, node: Node, status: int = 200, headers: dict[str, str] | None = None) -> Response:

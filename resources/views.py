@@ -76,7 +76,7 @@ class VirtualMachineView(ViewSet):
 
     @extend_schema(**documentation.PATCH)
     def partial_update(self, request: Request, resource_id: str) -> Response:
-        actor = actor_of(request)
+        actor = writer_of(request, resource_id)
         actions.update(actor, resource_id, request.data, required_versions(request.headers.get("If-Match")))
         row = find_row(actor, resource_id)
         return Response(detail_document(row, actor.may_write), headers={"ETag": etag(row.version)})

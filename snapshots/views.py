@@ -53,15 +53,17 @@ class SnapshotView(ViewSet):
     @extend_schema(**documentation.RESTORE)
     @idempotent
     def restore(self, request: Request, resource_id: str, snapshot_id: str) -> Response:
-        versions = required_versions(request.headers.get("If-Match"))
+        actor = writer_of(request, resource_id)
         parse(EmptyBody, request.data or {})
-        begun = actions.restore(actor_of(request), resource_id, snapshot_id, versions)
+        versions = required_versions(request.headers.get("If-Match"))
+        begun = actions.restore(actor, resource_id, snapshot_id, versions)
         answer = accepted("Snapshot restore initiated", begun.task)
         answer.data["estimatedTime"] = begun.estimated_s
         return answer
 
     @extend_schema(**documentation.DELETE)
     def destroy(self, request: Request, resource_id: str, snapshot_id: str) -> Response:
+        actor = writer_of(request, resource_id)
         versions = required_versions(request.headers.get("If-Match"))
-        task = actions.remove(actor_of(request), resource_id, snapshot_id, versions)
+        task = actions.remove(actor, resource_id, snapshot_id, versions)
         return accepted("Snapshot deleted successfully", task)

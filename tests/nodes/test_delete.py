@@ -82,6 +82,7 @@ def test_it_honours_if_match(client):
 @pytest.mark.parametrize("role", Role.values)
 def test_it_is_for_operators_alone(client_of, role):
     assert delete(client_of(UserFactory(role=role)), NodeFactory()).status_code == 403
+    assert delete(client_of(UserFactory(role=role)), NodeFactory(), **{"If-Match": "x"}).status_code == 403
 
 
 @pytest.mark.parametrize("node_id", ["f" * 24, "x"])
