@@ -11,7 +11,7 @@ from accounts.actors import Actor
 from accounts.idempotency import idempotent
 from common.etags import etag, required_versions
 from common.paging import MAX_LIMIT, parse_page
-from common.validation import parse
+from common.validation import EmptyBody, parse
 from nodes import actions
 from nodes.documents import NodeDocument, NodeDoneDocument, NodeListDocument, NodeTaskDocument
 from nodes.models import Node
@@ -64,6 +64,7 @@ class NodeView(ViewSet):
     )
     def destroy(self, request: Request, node_id: str) -> Response:
         actor = _operator_of(request, node_id)
+        parse(EmptyBody, request.data or {})
         actions.delete(actor, node_id, required_versions(request.headers.get("If-Match")))
         return Response({"success": True, "message": "Node deleted successfully"})
 
@@ -72,7 +73,9 @@ class NodeView(ViewSet):
     )
     @idempotent
     def refresh(self, request: Request, node_id: str) -> Response:
-        task = actions.refresh(_actor(request), node_id)
+        actor = _operator_of(request, node_id)
+        parse(EmptyBody, request.data or {})
+        task = actions.refresh(actor, node_id)
         return Response({"success": True, "message": "Node refresh started", "taskId": task.public_id}, status=202)
 
 

@@ -14,14 +14,14 @@ from accounts.actors import Actor
 from accounts.authentication import owning_org
 from accounts.idempotency import idempotent
 from common.etags import etag, is_unchanged, required_versions
-from common.validation import parse
+from common.validation import EmptyBody, parse
 from nodes.models import NodeImage
 from resources import actions, documentation
 from resources.catalog import catalog
 from resources.documents import detail_document, status_document
 from resources.pricing import estimate, parse_estimate
 from resources.queries import find_row, list_page, parse_list_query
-from resources.requests import EmptyBody, ForceBody
+from resources.requests import ForceBody
 from tasks.models import Task
 
 
@@ -84,6 +84,7 @@ class VirtualMachineView(ViewSet):
     @extend_schema(**documentation.DELETE)
     def destroy(self, request: Request, resource_id: str) -> Response:
         actor = writer_of(request, resource_id)
+        parse(EmptyBody, request.data or {})
         task = actions.delete(actor, resource_id, required_versions(request.headers.get("If-Match")))
         if task is None:
             return Response({"success": True, "message": "VM deleted successfully"})

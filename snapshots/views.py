@@ -10,9 +10,8 @@ from rest_framework.viewsets import ViewSet
 from accounts.idempotency import idempotent
 from common.etags import required_versions
 from common.times import isoformat
-from common.validation import parse
+from common.validation import EmptyBody, parse
 from resources.queries import find_vm
-from resources.requests import EmptyBody
 from resources.views import accepted, actor_of, writer_of
 from snapshots import actions, documentation
 from snapshots.models import Snapshot
@@ -64,6 +63,7 @@ class SnapshotView(ViewSet):
     @extend_schema(**documentation.DELETE)
     def destroy(self, request: Request, resource_id: str, snapshot_id: str) -> Response:
         actor = writer_of(request, resource_id)
+        parse(EmptyBody, request.data or {})
         versions = required_versions(request.headers.get("If-Match"))
         task = actions.remove(actor, resource_id, snapshot_id, versions)
         return accepted("Snapshot deleted successfully", task)

@@ -73,6 +73,13 @@ def test_it_loses_a_race_with_a_new_vm(client, monkeypatch):
     assert delete(client, node).status_code == 409
 
 
+def test_it_takes_no_body(client):
+    node = NodeFactory()
+    answer = client.delete(f"/resources/nodes/{node.id}", {"force": True}, format="json")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "force")
+    assert delete(client, node).status_code == 200
+
+
 def test_it_honours_if_match(client):
     node = NodeFactory(version=3)
     assert delete(client, node, **{"If-Match": '"2"'}).status_code == 412
