@@ -147,10 +147,11 @@ def test_it_lets_an_operator_create_for_another_organization(client_of):
 def test_it_does_not_let_a_member_create_for_another_organization(client_of):
     organization = OrganizationFactory()
 
-    client_of(UserFactory()).post(
+    answer = client_of(UserFactory()).post(
         "/resources", create_body(NodeFactory()), format="json", HTTP_X_ORG_ID=organization.id
     )
 
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert not VirtualMachine.objects.filter(organization=organization).exists()
 
 
