@@ -26,7 +26,7 @@ from common.errors import (
     ValidationFailed,
 )
 from common.ids import new_object_id
-from nodes import networks
+from nodes import claims, networks
 from nodes.models import Node, NodeImage
 from resources import console, holdings, logs, secrets
 from resources.config import (
@@ -61,10 +61,9 @@ def create(actor: Actor, data: object, org_id: str | None = None) -> str:
     if actor.user_id is None:
         raise Forbidden("A VM has an owner: the platform itself can have none.")
     body = parse_create(data)
-    node = _node_of(body)
     owner_org = org_id or actor.org_id
     vm_id = new_object_id()
-    _refuse_faults(actor, owner_org, vm_id, body, node)
+    node = _checked_node(actor, owner_org, vm_id, body)
     return _reserve(actor, actor.user_id, vm_id, owner_org, node, body, secrets.protect(body.config))
 
 
@@ -128,8 +127,8 @@ def _apply(
     if changed - {"name", "description"}:
         require(vm, Action.EDIT, None)
         _refuse_late_edits(vm, body, changed)
-        node = _node_of(body) if body.node_id != vm.node_id else vm.node
-        _refuse_faults(actor, vm.organization_id, vm.id, body, node)
+        new_gpus = bool(changed & {"nodeId", "config.gpuConfig"})
+        node = _checked_node(actor, vm.organization_id, vm.id, body, new_gpus)
         held = Wants(vm.config, vm.snapshots_gb)
         columns["allocated_gpu"] = holdings.change(vm, node, held, Wants(body.config, vm.snapshots_gb))
         columns |= {"node": node, **_config_columns(body.config)}
@@ -341,31 +340,40 @@ def _config_columns(config: VirtualMachineConfig) -> dict[str, Any]:
     }
 
 
-def _node_of(body: CreateBody) -> Node:
+def _checked_node(actor: Actor, org_id: str, vm_id: str, body: CreateBody, new_gpus: bool = True) -> Node:
+    """The node that a body names, once nothing is wrong that the schema cannot know: before anything is reserved.
+
+    `new_gpus` off: it has its GPUs already, and keeps them also where the node reports them no more.
+    Raises ValidationFailed with every fault, or Unsupported for an image that the node does not have.
+    """
     node = Node.objects.filter(pk=body.node_id).first()
-    if node is None:
-        raise ValidationFailed.of("nodeId", "There is no such node", "not_found")
-    return node
-
-
-def _refuse_faults(actor: Actor, org_id: str, vm_id: str, body: CreateBody, node: Node) -> None:
-    """What the schema cannot know: the network's rows, the backend's own rules, the node's images."""
-    network = body.config.network_config
-    faults = networks.faults(
-        org_id, actor.is_operator, node.segment, network.vlan_id, network.ip_address, network.gateway
-    )
+    faults = [] if node else [FieldError("nodeId", "not_found", "There is no such node")]
+    if node:
+        network = body.config.network_config
+        faults += networks.faults(
+            org_id, actor.is_operator, node.segment, network.vlan_id, network.ip_address, network.gateway
+        )
+        faults += _gpu_faults(body.config, node) if new_gpus else []
     spec = build_spec(
         vm_id=vm_id, name=body.name, organization="", config=body.config, gpus=(),
         power=PowerIntent(on=False, since=timezone.now() - timedelta(seconds=1)),
     )  # fmt: skip
     faults += [FieldError(f"config.{f.field}", f.code, f.message) for f in get_backend().check(spec)]
-    if faults:
+    if node is None or faults:
         raise ValidationFailed(faults)
     if not NodeImage.objects.filter(node=node, os_image=body.config.os_image).exists():
         raise Unsupported(
             f"{node.name} does not have the image {body.config.os_image}. Choose another node or image; "
             "GET /resources/catalog tells which node has which."
         )
+    return node
+
+
+def _gpu_faults(config: VirtualMachineConfig, node: Node) -> list[FieldError]:
+    gpu = config.gpu_config
+    if gpu is None or not gpu.enabled:
+        return []
+    return claims.faults(node.id, gpu.device_ids or (), gpu.mig_profile)
 
 
 def _refuse_late_edits(vm: VirtualMachine, body: CreateBody, changed: set[str]) -> None:

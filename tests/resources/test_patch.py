@@ -3,7 +3,7 @@
 import pytest
 
 from accounts.models import AuditEntry, Role
-from nodes.models import Claim
+from nodes.models import Claim, Gpu
 from resources.models import VirtualMachine, VmSecret
 from resources.states import Status
 from tasks.models import Task
@@ -134,6 +134,19 @@ def test_it_swaps_gpus_and_keeps_the_one_that_stays(client_of):
     assert answer.status_code == 200
     held = {key.split(":")[1] for key in Claim.objects.filter(vm_id=vm.id).values_list("key", flat=True)}
     assert held == {cards[1].id, cards[2].id}
+
+
+def test_it_keeps_a_gpu_that_its_node_reports_no_more(client_of):
+    user = UserFactory()
+    gpu = GpuFactory(device_id="GPU-0")
+    config = {"gpuConfig": {"enabled": True, "mode": "passthrough", "deviceIds": ["GPU-0"]}}
+    vm = own_vm(user, node=gpu.node, config=config)
+    Gpu.objects.update(present=False)
+    client = client_of(user)
+
+    assert patch(client, vm, {"config": {"vcpus": 4}}).status_code == 200
+    moved = patch(client, vm, {"nodeId": NodeFactory().id})
+    assert [fault["field"] for fault in moved.json()["errors"]] == ["config.gpuConfig.deviceIds"]
 
 
 def test_it_leaves_all_as_it_was_where_the_new_gpu_is_taken(client_of):
