@@ -14,15 +14,15 @@ from rest_framework.viewsets import ViewSet
 from accounts.actors import Actor
 from accounts.authentication import owning_org
 from accounts.idempotency import idempotent, idempotent_after_preparing
-from common.etags import etag, is_unchanged, required_version
-from common.validation import parse
+from common.etags import etag, is_unchanged, required_versions
+from common.validation import EmptyBody, parse
 from nodes.models import NodeImage
 from resources import actions, documentation
 from resources.catalog import catalog
 from resources.documents import detail_document, status_document
 from resources.pricing import estimate, parse_estimate
 from resources.queries import find_row, list_page, parse_list_query
-from resources.requests import EmptyBody, ForceBody
+from resources.requests import ForceBody
 from tasks.models import Task
 
 
@@ -81,15 +81,16 @@ class VirtualMachineView(ViewSet):
 
     @extend_schema(**documentation.PATCH)
     def partial_update(self, request: Request, resource_id: str) -> Response:
-        actor = actor_of(request)
-        actions.update(actor, resource_id, request.data, required_version(request.headers.get("If-Match")))
+        actor = writer_of(request, resource_id)
+        actions.update(actor, resource_id, request.data, required_versions(request.headers.get("If-Match")))
         row = find_row(actor, resource_id)
         return Response(detail_document(row, actor.may_write), headers={"ETag": etag(row.version)})
 
     @extend_schema(**documentation.DELETE)
     def destroy(self, request: Request, resource_id: str) -> Response:
         actor = writer_of(request, resource_id)
-        task = actions.delete(actor, resource_id, required_version(request.headers.get("If-Match")))
+        parse(EmptyBody, request.data or {})
+        task = actions.delete(actor, resource_id, required_versions(request.headers.get("If-Match")))
         if task is None:
             return Response({"success": True, "message": "VM deleted successfully"})
         return accepted("VM deleted successfully", task)
@@ -103,23 +104,23 @@ class LifecycleView(ViewSet):
     def start(self, request: Request, resource_id: str) -> Response:
         actor = writer_of(request, resource_id)
         parse(EmptyBody, request.data or {})
-        task = actions.start(actor, resource_id, required_version(request.headers.get("If-Match")))
+        task = actions.start(actor, resource_id, required_versions(request.headers.get("If-Match")))
         return accepted("VM start command sent successfully", task)
 
     @extend_schema(**documentation.STOP)
     @idempotent
     def stop(self, request: Request, resource_id: str) -> Response:
         actor = writer_of(request, resource_id)
-        version = required_version(request.headers.get("If-Match"))
-        task = actions.stop(actor, resource_id, _force(request), version)
+        versions = required_versions(request.headers.get("If-Match"))
+        task = actions.stop(actor, resource_id, _force(request), versions)
         return accepted("VM stop command sent successfully", task)
 
     @extend_schema(**documentation.RESTART)
     @idempotent
     def restart(self, request: Request, resource_id: str) -> Response:
         actor = writer_of(request, resource_id)
-        version = required_version(request.headers.get("If-Match"))
-        task = actions.restart(actor, resource_id, _force(request), version)
+        versions = required_versions(request.headers.get("If-Match"))
+        task = actions.restart(actor, resource_id, _force(request), versions)
         return accepted("VM restart command sent successfully", task)
 
 

@@ -144,6 +144,7 @@ def test_it_honours_if_match(client, node):
     assert (answer.status_code, answer.json()["code"]) == (412, "precondition_failed")
     assert Node.objects.get(pk=node.pk).hostname == "a"
     assert patch(client, node, {"hostname": "c"}, **{"If-Match": '"x"'}).status_code == 412
+    assert patch(client, node, {"hostname": "d"}, **{"If-Match": '"1", "2"'}).status_code == 200
 
 
 @pytest.mark.parametrize("role", Role.values)
