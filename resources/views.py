@@ -146,5 +146,6 @@ class CatalogView(ViewSet):
         return Response(catalog(nodes_by_image))
 
     @extend_schema(**documentation.ESTIMATE)
+    @idempotent
     def estimate(self, request: Request) -> Response:
         return Response(estimate(parse_estimate(request.data).config))
