@@ -170,7 +170,6 @@ CORS_ALLOW_HEADERS = [
 
 # VMs
 
-# The mock's node that never answers, so that the demo can show one.
 VM_BACKEND: dict[str, Any] = {
     "BACKEND": env.text("VM_BACKEND", "vmbackends.mock.MockBackend"),
     "OPTIONS": env.json_object("VM_BACKEND_OPTIONS"),

@@ -96,15 +96,8 @@ def give_back_gpus(vm_id: str) -> None:
 
 
 @atomic
-def give_back_address(vm_id: str, except_key: str | None = None) -> None:
-    """Give back its addresses, but for the one under `except_key`."""
-    claims = Claim.objects.filter(vm_id=vm_id, key__startswith=_ADDRESS)
-    (claims if except_key is None else claims.exclude(key=except_key)).delete()
-
-
-def claims_of(vm_id: str) -> list[str]:
-    """The keys of all that a VM holds."""
-    return list(Claim.objects.filter(vm_id=vm_id).order_by("key").values_list("key", flat=True))
+def give_back_address(vm_id: str) -> None:
+    Claim.objects.filter(vm_id=vm_id, key__startswith=_ADDRESS).delete()
 
 
 def gpu_specs(node_id: str, allocated: Sequence[str]) -> tuple[GpuSpec, ...]:
