@@ -60,7 +60,9 @@ class VirtualMachineView(ViewSet):
     @idempotent
     def create(self, request: Request) -> Response:
         actor = actor_of(request)
-        vm_id = actions.create(actor, request.data, owning_org(actor, request.headers.get("X-Org-Id")))
+        org_id = owning_org(actor, request.headers.get("X-Org-Id"))
+        actor.require_write()  # before the body is looked at
+        vm_id = actions.create(actor, request.data, org_id)
         row = find_row(actor, vm_id)
         headers = {"Location": f"/resources/{vm_id}", "ETag": etag(row.version)}
         return Response(detail_document(row, actor.may_write), status=201, headers=headers)
