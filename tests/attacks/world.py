@@ -1,6 +1,7 @@
 """Two organizations on the same nodes, with one of everything each, and who may look at them."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from django.utils import timezone
@@ -74,7 +75,7 @@ class World:
             "POST /resources/{off}/snapshots": {"name": "another"},
         }.get(f"{row.method} {row.path}")
 
-    @property
+    @cached_property
     def refresh(self) -> str:
         return tokens.issue(self.users["member"]).refresh
 
