@@ -83,6 +83,8 @@ def test_it_reads_as_deep_as_it_says(client):
         "application/xml",
         "application/json; charset=latin-1",
         "nonsense",
+        "*/*",
+        "application/*",
         "a/b;" + "c" * 500,
         "",
     ],
