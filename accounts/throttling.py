@@ -4,11 +4,11 @@ import time
 from typing import TYPE_CHECKING, ClassVar
 
 from django.conf import settings
-from django.core.cache import cache
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from common.addresses import client_address, counted_as
+from common.counters import count
 from common.errors import Throttled
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ class _MinuteThrottle(BaseThrottle):
             return True
         now = time.time()
         window = int(now // WINDOW_S)
-        if _count(f"throttle:{self.scope}:{self.client(request)}:{window}") > limit:
+        # Two windows long, so that no counter goes in the middle of its own.
+        if count(f"throttle:{self.scope}:{self.client(request)}:{window}", 2 * WINDOW_S) > limit:
             wait = max(1, int((window + 1) * WINDOW_S - now))
             raise Throttled(f"Too many requests: {limit} a minute are allowed.", retry_after_s=wait)
         return True
@@ -60,14 +61,3 @@ class AddressThrottle(_MinuteThrottle):
 
     def limit(self) -> int:
         return int(settings.TOKEN_RATE)
-
-
-def _count(key: str) -> int:
-    # Two windows long, so that no counter goes in the middle of its own.
-    if cache.add(key, 1, timeout=2 * WINDOW_S):
-        return 1
-    try:
-        return cache.incr(key)
-    except ValueError:  # dropped since, by a cache that is full
-        cache.set(key, 1, timeout=2 * WINDOW_S)
-        return 1

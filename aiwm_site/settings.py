@@ -39,6 +39,7 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = env.flag("HSTS_SUBDOMAINS
 SECURE_SSL_REDIRECT = env.flag("SSL_REDIRECT", False)
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
+CSRF_FAILURE_VIEW = "aiwm_site.errors.csrf_failure"
 # How many proxies in front of us set X-Forwarded-For; 0 takes the peer's address.
 TRUSTED_PROXIES = env.integer("TRUSTED_PROXIES", 0)
 
@@ -54,6 +55,7 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "corsheaders",
+    "csp",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -67,6 +69,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "aiwm_site.middleware.RequestIdMiddleware",
+    "aiwm_site.headers.HeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
@@ -140,6 +143,7 @@ SIMPLE_JWT = {
 # So many failed log-ins of one user name from one address lock that pair out for so long.
 LOGIN_FAILURES = env.integer("LOGIN_FAILURES", 5, least=1)
 LOGIN_LOCK_SECONDS = env.integer("LOGIN_LOCK_SECONDS", 300, least=1)
+AUDIT_DAYS = env.integer("AUDIT_DAYS", 0)  # how long the audit trail is kept; 0 is for ever
 
 # The API
 
