@@ -38,6 +38,7 @@ SECURE_HSTS_SECONDS = env.integer("HSTS_SECONDS", 31_536_000 if _HTTPS and not D
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = env.flag("HSTS_SUBDOMAINS", False)
 SECURE_SSL_REDIRECT = env.flag("SSL_REDIRECT", False)
 SECURE_CONTENT_TYPE_NOSNIFF = True
+DEFAULT_EXCEPTION_REPORTER_FILTER = "aiwm_site.reports.NoLocalsFilter"
 X_FRAME_OPTIONS = "DENY"
 CSRF_FAILURE_VIEW = "aiwm_site.errors.csrf_failure"
 # How many proxies in front of us set X-Forwarded-For; 0 takes the peer's address.
