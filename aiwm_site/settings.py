@@ -169,6 +169,10 @@ CORS_ALLOW_HEADERS = [
     "x-request-id",
 ]  # fmt: skip
 
+# Who may read /metrics: nobody, unless one of these is set.
+METRICS_TOKEN = env.text("METRICS_TOKEN")
+METRICS_ALLOW = env.networks("METRICS_ALLOW")
+
 # VMs
 
 # The mock's node that never answers, so that the demo can show one.
