@@ -22,7 +22,7 @@ from django.utils.crypto import salted_hmac
 from accounts.actors import SYSTEM, Actor
 from accounts.models import AuditEntry, Outcome
 from common.addresses import counted_as
-from common.counters import count
+from common.counters import MINUTE_S, count
 from common.errors import DomainError
 from common.times import isoformat
 
@@ -33,7 +33,6 @@ _SECRET = re.compile(r"passw|secret|token|ssh_?private|private_?key|credential",
 _LONGEST_NAME = 150
 _LONGEST_DETAIL = 300
 
-_MINUTE_S = 60
 # The first so many of a minute are written one by one, and from there on in such steps: the count of a flood is right
 # to within a step of each process, and costs a hundredth of the writes.
 _EXACT = 10
@@ -161,12 +160,12 @@ def _entry(
 def _count(entry: AuditEntry) -> None:
     """Write the refusal, or count it in the row that there is of its minute."""
     entry.id = _id_of(entry)
-    amount = _amount(count(f"audit:{entry.id}", 2 * _MINUTE_S))
+    amount = _amount(count(f"audit:{entry.id}"))
     if not amount or _add(entry, amount):
         return
     if entry.action != MANY:
         most = MOST_ROWS_OF_USER if entry.actor_id else MOST_ROWS_OF_STRANGERS
-        if count(f"audit:{entry.actor_id}:{_minute()}", 2 * _MINUTE_S) > most:
+        if count(f"audit:{entry.actor_id}") > most:
             _count(_folded(entry))
             return
     entry.count = amount
@@ -210,11 +209,11 @@ def _id_of(entry: AuditEntry) -> str:
     alike = (by, entry.via, entry.action, entry.object_type, entry.object_id, entry.code)
     # Keyed, or one could choose names whose digests collide.
     digest = salted_hmac("accounts.audit", "\n".join(alike), algorithm="sha256").hexdigest()
-    return f"{_minute() * _MINUTE_S:08x}{digest[:16]}"
+    return f"{_minute() * MINUTE_S:08x}{digest[:16]}"
 
 
 def _minute() -> int:
-    return int(timezone.now().timestamp()) // _MINUTE_S
+    return int(timezone.now().timestamp()) // MINUTE_S
 
 
 def _all() -> QuerySet[AuditEntry]:

@@ -8,6 +8,7 @@ from unfold.forms import AuthenticationForm, UserChangeForm
 
 from accounts import logins
 from accounts.models import User
+from accounts.throttling import take_login
 from common.errors import Forbidden, Throttled
 
 
@@ -16,6 +17,7 @@ class LoginForm(AuthenticationForm):  # type: ignore[misc] # unfold has no types
 
     def clean(self) -> dict[str, Any]:
         try:
+            take_login(self.request, "admin")
             cleaned: dict[str, Any] = super().clean()
         except Throttled as e:
             raise forms.ValidationError(e.message, code="throttled") from e

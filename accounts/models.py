@@ -87,6 +87,17 @@ class LoginFailure(models.Model):
         return self.key
 
 
+class LoginMinute(models.Model):
+    """How many log-ins came from one address in one minute; `key` is both."""
+
+    key = models.CharField(primary_key=True, max_length=80)
+    number = models.PositiveIntegerField()
+    at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.key
+
+
 class Outcome(models.TextChoices):
     DONE = "done"
     REFUSED = "refused"  # by the rules of the product, with the error's code

@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 
 from accounts.passwords import change_own_password
 from aiwm_site import views
+from aiwm_site.metrics_view import metrics
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="docs", http_method_names=["get", "head", "options"]), name="root"),
@@ -16,6 +17,7 @@ urlpatterns = [
     path("docs", views.DocsView.as_view(), name="docs"),
     path("healthz", views.healthz, name="healthz"),
     path("readyz", views.readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
     path("", include("accounts.urls")),
     # All below are under /resources, where `resources/<id>` would take `resources/nodes` if it came first.
     path("", include("nodes.urls")),
