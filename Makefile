@@ -11,16 +11,19 @@ INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check --retries
 COMPILE := $(BIN)/pip-compile -q --generate-hashes --strip-extras --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
+# The driver of PostgreSQL is installed where DATABASE_URL asks for it.
+RUN := $(if $(filter postgres%,$(DATABASE_URL)),.venv/.run-postgres,.venv/.run)
+
 .DEFAULT_GOAL := help
 .PHONY: help serve worker test test-fast lint format bench requirements install install-dev clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-serve: .venv/.run ## install, migrate, seed the demo and run everything at http://localhost:3305 (PORT, WORKERS, DEBUG)
+serve: $(RUN) ## install, migrate, seed the demo and run everything at http://localhost:3305 (PORT, WORKERS, DEBUG)
 	@exec $(BIN)/python manage.py serve --port $(PORT) --workers $(WORKERS)
 
-worker: .venv/.run ## one more worker
+worker: $(RUN) ## one more worker
 	@exec $(BIN)/python manage.py worker
 
 test: lint ## all that must hold before a change goes in
@@ -50,7 +53,7 @@ requirements: .venv/.dev ## lock the dependencies of pyproject.toml anew
 	$(COMPILE) --extra postgres -c requirements.txt -o requirements-postgres.txt pyproject.toml
 	$(COMPILE) --extra dev --extra postgres -c requirements.txt -o requirements-dev.txt pyproject.toml
 
-install: .venv/.run ## what the site needs
+install: $(RUN) ## what the site needs
 install-dev: .venv/.dev ## and what its tests need
 
 clean: ## remove what was installed and built; the data under var/ stays
@@ -59,6 +62,10 @@ clean: ## remove what was installed and built; the data under var/ stays
 
 .venv/.run: requirements.txt | .venv/bin/python
 	$(INSTALL) -r requirements.txt
+	@touch $@
+
+.venv/.run-postgres: requirements-postgres.txt | .venv/bin/python
+	$(INSTALL) -r requirements-postgres.txt
 	@touch $@
 
 .venv/.dev: requirements-dev.txt | .venv/bin/python

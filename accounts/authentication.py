@@ -10,7 +10,7 @@ from accounts import tokens
 from accounts.actors import Actor
 from accounts.models import Organization, User
 from common.addresses import client_address
-from common.errors import NotAuthenticated, TokenNotValid, ValidationFailed
+from common.errors import NotAuthenticated, NotFound, TokenNotValid
 from common.ids import is_object_id
 
 
@@ -61,12 +61,12 @@ def _read_again(actor: Actor) -> Actor:
 def owning_org(actor: Actor, header: str | None) -> str:
     """The organization that owns what the actor creates: their own, or for an operator the one that `X-Org-Id` names.
 
-    Raises ValidationFailed for one that does not exist, in the same words as for one that is not theirs.
+    Raises NotFound for one that does not exist, in the same words as for one that is not theirs.
     """
     named = (header or "").strip()
     if not named or named == actor.org_id:
         return actor.org_id
     known = is_object_id(named) and actor.is_operator and Organization.objects.filter(pk=named).exists()
     if not known:
-        raise ValidationFailed.of("X-Org-Id", "There is no such organization.", "invalid")
+        raise NotFound("There is no such organization.")
     return named

@@ -30,6 +30,7 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _ATTEMPTS = 3
 
 Method = Callable[..., Response]
+Act = Callable[[], Response]
 
 
 @dataclass(frozen=True)
@@ -50,24 +51,39 @@ def idempotent(method: Method) -> Method:
 
     @wraps(method)
     def run(view: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
-        given = request.headers.get(HEADER)
-        if given is None:
-            return method(view, request, *args, **kwargs)
-        if not _KEY.fullmatch(given):
-            raise ValidationFailed.of(HEADER, "Must be 1 to 255 visible ASCII characters", "pattern")
-        claim = _claim(_digest(request, given), _body(request))
-        if isinstance(claim, IdempotencyKey):
-            return _replay(claim)
-        try:
-            response = _act(claim, lambda: method(view, request, *args, **kwargs))
-        except Exception:
-            _release(claim)
-            raise
-        if not _is_kept(response):
-            _release(claim)
-        return response
+        return _once(request, lambda: lambda: method(view, request, *args, **kwargs))
 
     return run
+
+
+def idempotent_after_preparing(method: Callable[..., Act]) -> Method:
+    """The same for a method that gives a function which acts: what the method does itself is slow, as hashing a
+    password is, and changes nothing. No transaction is held open for it."""
+
+    @wraps(method)
+    def run(view: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return _once(request, lambda: method(view, request, *args, **kwargs))
+
+    return run
+
+
+def _once(request: Request, prepare: Callable[[], Act]) -> Response:
+    given = request.headers.get(HEADER)
+    if given is None:
+        return prepare()()
+    if not _KEY.fullmatch(given):
+        raise ValidationFailed.of(HEADER, "Must be 1 to 255 visible ASCII characters", "pattern")
+    claim = _claim(_digest(request, given), _body(request))
+    if isinstance(claim, IdempotencyKey):
+        return _replay(claim)
+    try:
+        response = _act(claim, prepare())
+    except Exception:
+        _release(claim)
+        raise
+    if not _is_kept(response):
+        _release(claim)
+    return response
 
 
 def purge() -> None:
@@ -126,8 +142,8 @@ def _take_over(row: IdempotencyKey, body: str, now: datetime) -> bool:
 
 
 @atomic
-def _act(claim: _Owned, method: Callable[[], Response]) -> Response:
-    response = method()
+def _act(claim: _Owned, act: Act) -> Response:
+    response = act()
     if _is_kept(response) and not _own(claim).update(
         status=response.status_code,
         headers={name: response.headers[name] for name in KEPT_HEADERS if name in response.headers},

@@ -69,14 +69,6 @@ def give_back(org_id: str, usage: Usage) -> None:
         _add(org_id, Usage() - usage)
 
 
-def usage_of(org: Organization) -> Usage:
-    return Usage(*(getattr(org, f"used_{name}") for name in NAMES))
-
-
-def quota_of(org: Organization) -> Usage:
-    return Usage(*(getattr(org, f"quota_{name}") for name in NAMES))
-
-
 def usage_document(org: Organization) -> dict[str, int]:
     return {API_NAMES[name]: getattr(org, f"used_{name}") for name in NAMES}
 

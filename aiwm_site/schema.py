@@ -117,9 +117,10 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> list[int]:
     statuses = {429, 500}
     if any(operation.get("security") or ()):
         statuses |= {401, 403}
-    if "{" in path:
+    parameters = operation.get("parameters", ())
+    if "{" in path or any(parameter.get("name") == "X-Org-Id" for parameter in parameters):
         statuses.add(404)
-    if operation.get("parameters") or "requestBody" in operation:
+    if parameters or "requestBody" in operation:
         statuses.add(400)
     if "requestBody" in operation:
         statuses |= {413, 415}

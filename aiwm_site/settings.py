@@ -101,7 +101,10 @@ TEMPLATES = [
 # Database
 
 DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{VAR_DIR / 'aiwm.sqlite3'}")
-DATABASES: dict[str, Any] = {"default": dj_database_url.parse(DATABASE_URL, conn_max_age=600)}
+# Connections are kept. Each is tried before a request uses it: after a restart of the server nobody sees an error.
+DATABASES: dict[str, Any] = {
+    "default": dj_database_url.parse(DATABASE_URL, conn_max_age=600, conn_health_checks=True),
+}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     Path(DATABASES["default"]["NAME"]).parent.mkdir(parents=True, exist_ok=True)
     # Writers take the lock when they begin, so that none fails halfway because another was first.
@@ -167,7 +170,6 @@ CORS_ALLOW_HEADERS = [
 
 # VMs
 
-# The mock's node that never answers, so that the demo can show one.
 VM_BACKEND: dict[str, Any] = {
     "BACKEND": env.text("VM_BACKEND", "vmbackends.mock.MockBackend"),
     "OPTIONS": env.json_object("VM_BACKEND_OPTIONS"),

@@ -12,17 +12,19 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
-def required_version(header: str | None) -> int | None:
-    """The version that `If-Match` asks for, or None where it asks for none (no header, or `*`).
+def required_versions(header: str | None) -> frozenset[int] | None:
+    """The versions of which `If-Match` asks for one, or None where it asks for none (no header, or `*`).
 
-    Raises PreconditionFailed for a tag that is no version of ours: it can match nothing.
+    A weak tag is none of them: the comparison is the strong one. Raises PreconditionFailed where no tag is a version
+    of ours, or where it is no list of tags: it can match nothing.
     """
     if header is None or header.strip() == "*":
         return None
-    found = _VERSION.fullmatch(header.strip())
-    if found is None:
+    versions = frozenset(int(found[1]) for tag in _TAG.findall(header) if (found := _VERSION.fullmatch(tag)))
+    is_list = not _TAG.sub("", header).strip(", \t") and "*" not in header
+    if not versions or not is_list:
         raise PreconditionFailed(f"If-Match takes the ETag as GET gave it, such as {etag(3)}")
-    return int(found[1])
+    return versions
 
 
 def is_unchanged(header: str | None, tag: str) -> bool:

@@ -37,23 +37,25 @@ def parse_page(params: Mapping[str, str], allowed: Set[str] = frozenset()) -> Pa
 
     Raises ValidationFailed with all faults at once: unknown parameters, repeated ones, numbers out of range.
     """
-    known = {"page", "limit"} | allowed
-    errors = [
-        FieldError(name, "unknown_parameter", f"Unknown parameter. This list takes {', '.join(sorted(known))}.")
-        for name in params
-        if name not in known
-    ]
-    if isinstance(params, QueryDict):
-        errors += [
-            FieldError(name, "repeated", "Give this parameter once.")
-            for name in params
-            if name in known and len(params.getlist(name)) > 1
-        ]
+    errors = parameter_faults(params, {"page", "limit"} | allowed)
     page = _number(params, "page", 1, MAX_PAGE, errors)
     limit = _number(params, "limit", DEFAULT_LIMIT, MAX_LIMIT, errors)
     if errors:
         raise ValidationFailed(errors)
     return Page(page, limit)
+
+
+def parameter_faults(params: Mapping[str, str], known: Set[str]) -> list[FieldError]:
+    """The parameters of a query string that are unknown, and those that stand in it twice: each is read once."""
+    takes = f"Unknown parameter. This takes {', '.join(sorted(known))}."
+    faults = [FieldError(name, "unknown_parameter", takes) for name in params if name not in known]
+    if isinstance(params, QueryDict):
+        faults += [
+            FieldError(name, "repeated", "Give this parameter once.")
+            for name in params
+            if name in known and len(params.getlist(name)) > 1
+        ]
+    return faults
 
 
 def pagination_document(total: int, page: Page) -> dict[str, int]:

@@ -31,6 +31,10 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+class EmptyBody(StrictModel):
+    """Of requests that take nothing: what is sent all the same is an error, and not dropped in silence."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """A rule between fields that is broken. `loc` is the path below the model, by alias."""

@@ -1,5 +1,6 @@
 """The one home of each change of a node. The API, the admin and commands call these; operators alone may."""
 
+from collections.abc import Collection
 from typing import Any
 
 from django.db import IntegrityError
@@ -27,17 +28,17 @@ def create(actor: Actor, body: NodeCreate) -> Node:
         raise _name_taken(body.name) from e
 
 
-def update(actor: Actor, node_id: str, body: NodePatch, version: int | None = None) -> Node:
-    """Change what the body names. With a `version`, only if it is still that one. Raises NotFound, Forbidden,
+def update(actor: Actor, node_id: str, body: NodePatch, versions: Collection[int] | None = None) -> Node:
+    """Change what the body names. With `versions`, only if it is still one of these. Raises NotFound, Forbidden,
     ValidationFailed, PreconditionFailed, or Conflict for what VMs keep from being changed."""
     try:
-        return _update(actor, node_id, body, version)
+        return _update(actor, node_id, body, versions)
     except IntegrityError as e:
         raise _name_taken(body.name) from e
 
 
 @atomic
-def delete(actor: Actor, node_id: str, version: int | None = None) -> None:
+def delete(actor: Actor, node_id: str, versions: Collection[int] | None = None) -> None:
     """Take a node out. Raises NotFound, Forbidden, PreconditionFailed, or Conflict while VMs are on it.
 
     Every VM holds room until nothing of it is on the node any more, so a node that promises no room is empty; the
@@ -45,10 +46,12 @@ def delete(actor: Actor, node_id: str, version: int | None = None) -> None:
     """
     node = find_node(node_id)
     actor.require_operator()
-    rows = _rows(node, version).filter(used_vcpus=0, used_ram_mb=0, used_disk_gb=0)
+    rows = _rows(node, versions).filter(used_vcpus=0, used_ram_mb=0, used_disk_gb=0)
     freed_name = f"{node.name[:75]}-{node.id}"
     if not rows.update(deleted_at=timezone.now(), name=freed_name, enabled=False, version=F("version") + 1):
-        raise _refusal(node, version, f"VMs are on {node.name}, or are still being removed from it. Delete them first.")
+        raise _refusal(
+            node, versions, f"VMs are on {node.name}, or are still being removed from it. Delete them first."
+        )
     before = summary(node)
     Gpu.objects.filter(node=node).delete()
     NodeImage.objects.filter(node=node).delete()
@@ -122,14 +125,19 @@ def _create(actor: Actor, body: NodeCreate) -> Node:
 
 
 @atomic
-def _update(actor: Actor, node_id: str, body: NodePatch, version: int | None) -> Node:
+def _update(actor: Actor, node_id: str, body: NodePatch, versions: Collection[int] | None) -> Node:
     node = find_node(node_id)
     actor.require_operator()
     before = summary(node)
     columns = _columns(body)
+    if columns.get("lost") == node.lost:
+        del columns["lost"]
+    if "lost" in columns:
+        # Back from being lost it stays in maintenance, until an operator has seen that its domains are as they should.
+        columns["enabled"] = False
     if Node.objects.filter(name=columns.get("name", node.name)).exclude(pk=node.pk).exists():
         raise _name_taken(body.name)
-    rows = _rows(node, version)
+    rows = _rows(node, versions)
     if columns.get("enabled"):
         if node.lost:
             raise Conflict(f"{node.name} is marked lost. Take that back first, and compare its domains.")
@@ -144,7 +152,7 @@ def _update(actor: Actor, node_id: str, body: NodePatch, version: int | None) ->
             if moves
             else f"{node.name} was changed in this moment. Try again."
         )
-        raise _refusal(node, version, reason)
+        raise _refusal(node, versions, reason)
     if "gpus" in body.model_fields_set:
         set_gpus(node, body.gpus)
     if "os_images" in body.model_fields_set:
@@ -167,8 +175,7 @@ def _columns(body: NodeCreate | NodePatch) -> dict[str, Any]:
     if "capacity" in named:
         columns |= _capacity_columns(body.capacity)
     if isinstance(body, NodePatch) and "lost" in named:
-        # Back from being lost it stays in maintenance, until an operator has seen that its domains are as they should.
-        columns |= {"lost": body.lost, "enabled": False}
+        columns["lost"] = body.lost
     return columns
 
 
@@ -176,13 +183,13 @@ def _capacity_columns(capacity: CapacityBody | CapacityPatch) -> dict[str, int]:
     return {f"cap_{name}": getattr(capacity, name) for name in capacity.model_fields_set}
 
 
-def _rows(node: Node, version: int | None) -> Any:
+def _rows(node: Node, versions: Collection[int] | None) -> Any:
     rows = Node.objects.filter(pk=node.pk)
-    return rows if version is None else rows.filter(version=version)
+    return rows if versions is None else rows.filter(version__in=versions)
 
 
-def _refusal(node: Node, version: int | None, reason: str) -> Conflict | PreconditionFailed:
-    if version is not None and not _rows(node, version).exists():
+def _refusal(node: Node, versions: Collection[int] | None, reason: str) -> Conflict | PreconditionFailed:
+    if versions is not None and not _rows(node, versions).exists():
         return PreconditionFailed(f"{node.name} was changed since you read it. Read it again.")
     return Conflict(reason)
 

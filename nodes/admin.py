@@ -104,7 +104,8 @@ class NodeAdmin(ActingAdmin):
                 body["osImages"] = image_names(formset.forms)
         actor = admin_actor(request)
         if change:
-            actions.update(actor, form.instance.pk, parse(NodePatch, body), form.cleaned_data["seen_version"])
+            seen = form.cleaned_data["seen_version"]
+            actions.update(actor, form.instance.pk, parse(NodePatch, body), None if seen is None else [seen])
         else:
             form.instance.pk = actions.create(actor, parse(NodeCreate, body)).pk
 

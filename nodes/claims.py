@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from django.db.models import F
 
 from common.db import atomic
-from common.errors import Conflict, ValidationFailed
+from common.errors import Conflict, FieldError, ValidationFailed
 from nodes import mig
 from nodes.models import Claim, Gpu, GpuUse, Node
 from vmbackends.base import GpuSpec
@@ -29,12 +29,8 @@ _ADDRESS = "ip:"
 def take_gpus(vm_id: str, org_id: str, node_id: str, device_ids: Sequence[str]) -> list[str]:
     """Take whole GPUs. Gives their device ids. Raises ValidationFailed, or Conflict which says what is free."""
     on_node = {gpu.device_id: gpu for gpu in _usable(node_id)}
-    unknown = [device_id for device_id in device_ids if device_id not in on_node]
-    if unknown:
-        have = f"It has {', '.join(on_node)}." if on_node else "It has no GPU."
-        raise ValidationFailed.of(
-            "config.gpuConfig.deviceIds", f"The node has no {', '.join(unknown)}. {have}", "not_found"
-        )
+    if faults := _device_faults(on_node, device_ids):
+        raise ValidationFailed(faults)
     wanted = [on_node[device_id] for device_id in device_ids]
     sliced = [gpu.device_id for gpu in wanted if gpu.use not in WHOLE]
     if sliced:
@@ -56,13 +52,9 @@ def take_mig(vm_id: str, org_id: str, node_id: str, profile: str) -> str:
     Raises ValidationFailed where no card of the node has this profile, or Conflict which says what is free.
     """
     cards = [gpu for gpu in _usable(node_id) if gpu.use in SLICED]
+    if faults := _profile_faults(cards, profile):
+        raise ValidationFailed(faults)
     fitting = [(gpu, found) for gpu in cards if (found := mig.profile_named(gpu.model, gpu.memory_mb, profile))]
-    if not fitting:
-        names = list(dict.fromkeys(found.name for gpu in cards for found in profiles_of(gpu)))
-        have = f"It offers {', '.join(names)}." if names else "It offers none."
-        raise ValidationFailed.of(
-            "config.gpuConfig.migProfile", f"No GPU of the node offers the MIG profile {profile}. {have}", "not_found"
-        )
     taken = _taken_slices(cards)
     # The sort keeps the order of the devices among cards that are equally full.
     for gpu, found in sorted(fitting, key=lambda pair: -len(taken[pair[0].id])):
@@ -72,6 +64,16 @@ def take_mig(vm_id: str, org_id: str, node_id: str, profile: str) -> str:
                 _hold_still(gpu, SLICED)
                 return f"{gpu.device_id}:{profile}:{start}"
     raise Conflict(f"There is no room for another {profile} on {_node_name(node_id)}. {_free_profiles(cards)}")
+
+
+def faults(node_id: str, device_ids: Sequence[str], profile: str | None) -> list[FieldError]:
+    """What a config names of GPUs that the node does not have, by field. Nothing is taken, and whether it is free is
+    not looked at."""
+    on_node = _usable(node_id)
+    found = _device_faults({gpu.device_id: gpu for gpu in on_node}, device_ids)
+    if profile is not None:
+        found += _profile_faults([gpu for gpu in on_node if gpu.use in SLICED], profile)
+    return found
 
 
 @atomic
@@ -94,15 +96,8 @@ def give_back_gpus(vm_id: str) -> None:
 
 
 @atomic
-def give_back_address(vm_id: str, except_key: str | None = None) -> None:
-    """Give back its addresses, but for the one under `except_key`."""
-    claims = Claim.objects.filter(vm_id=vm_id, key__startswith=_ADDRESS)
-    (claims if except_key is None else claims.exclude(key=except_key)).delete()
-
-
-def claims_of(vm_id: str) -> list[str]:
-    """The keys of all that a VM holds."""
-    return list(Claim.objects.filter(vm_id=vm_id).order_by("key").values_list("key", flat=True))
+def give_back_address(vm_id: str) -> None:
+    Claim.objects.filter(vm_id=vm_id, key__startswith=_ADDRESS).delete()
 
 
 def gpu_specs(node_id: str, allocated: Sequence[str]) -> tuple[GpuSpec, ...]:
@@ -147,6 +142,24 @@ def in_device_order(gpus: Iterable[Gpu]) -> list[Gpu]:
 
 def _usable(node_id: str) -> list[Gpu]:
     return in_device_order(Gpu.objects.filter(node_id=node_id, present=True))
+
+
+def _device_faults(on_node: Collection[str], device_ids: Sequence[str]) -> list[FieldError]:
+    unknown = [device_id for device_id in device_ids if device_id not in on_node]
+    if not unknown:
+        return []
+    have = f"It has {', '.join(on_node)}." if on_node else "It has no GPU."
+    message = f"The node has no {', '.join(unknown)}. {have}"
+    return [FieldError("config.gpuConfig.deviceIds", "not_found", message)]
+
+
+def _profile_faults(cards: Collection[Gpu], profile: str) -> list[FieldError]:
+    offered = list(dict.fromkeys(found.name for gpu in cards for found in profiles_of(gpu)))
+    if profile in offered:
+        return []
+    have = f"It offers {', '.join(offered)}." if offered else "It offers none."
+    message = f"No GPU of the node offers the MIG profile {profile}. {have}"
+    return [FieldError("config.gpuConfig.migProfile", "not_found", message)]
 
 
 def _slice_key(gpu: Gpu, number: int) -> str:

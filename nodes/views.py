@@ -9,9 +9,9 @@ from rest_framework.viewsets import ViewSet
 
 from accounts.actors import Actor
 from accounts.idempotency import idempotent
-from common.etags import etag, required_version
+from common.etags import etag, required_versions
 from common.paging import MAX_LIMIT, parse_page
-from common.validation import parse
+from common.validation import EmptyBody, parse
 from nodes import actions
 from nodes.documents import NodeDocument, NodeDoneDocument, NodeListDocument, NodeTaskDocument
 from nodes.models import Node
@@ -55,17 +55,17 @@ class NodeView(ViewSet):
         responses={200: NodeDocument},
     )
     def partial_update(self, request: Request, node_id: str) -> Response:
-        actor = _actor(request)
-        find_node(node_id)
-        actor.require_operator()
-        version = required_version(request.headers.get("If-Match"))
-        return _answer(actor, actions.update(actor, node_id, parse(NodePatch, request.data), version))
+        actor = _operator_of(request, node_id)
+        versions = required_versions(request.headers.get("If-Match"))
+        return _answer(actor, actions.update(actor, node_id, parse(NodePatch, request.data), versions))
 
     @extend_schema(
         summary="Delete a node (operators)", tags=_TAGS, parameters=_IF_MATCH, responses={200: NodeDoneDocument}
     )
     def destroy(self, request: Request, node_id: str) -> Response:
-        actions.delete(_actor(request), node_id, required_version(request.headers.get("If-Match")))
+        actor = _operator_of(request, node_id)
+        parse(EmptyBody, request.data or {})
+        actions.delete(actor, node_id, required_versions(request.headers.get("If-Match")))
         return Response({"success": True, "message": "Node deleted successfully"})
 
     @extend_schema(
@@ -73,12 +73,22 @@ class NodeView(ViewSet):
     )
     @idempotent
     def refresh(self, request: Request, node_id: str) -> Response:
-        task = actions.refresh(_actor(request), node_id)
+        actor = _operator_of(request, node_id)
+        parse(EmptyBody, request.data or {})
+        task = actions.refresh(actor, node_id)
         return Response({"success": True, "message": "Node refresh started", "taskId": task.public_id}, status=202)
 
 
 def _actor(request: Request) -> Actor:
     return cast(Actor, request.user)
+
+
+def _operator_of(request: Request, node_id: str) -> Actor:
+    """Who asks to change this node: before a header or body is looked at, so that nobody else learns what it takes."""
+    actor = _actor(request)
+    find_node(node_id)
+    actor.require_operator()
+    return actor
 
 
 def _answer(actor: Actor, node: Node, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -4,7 +4,9 @@ A change that a node must carry out claims the VM and writes its task in one tra
 (`resources.handlers`). What decides between two at once is the conditional update in `claim`, never a lock.
 """
 
+from collections.abc import Callable, Collection
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.db.models import F
@@ -25,7 +27,7 @@ from common.errors import (
     ValidationFailed,
 )
 from common.ids import new_object_id
-from nodes import networks
+from nodes import claims, networks
 from nodes.models import Node, NodeImage
 from resources import console, holdings, logs, secrets
 from resources.config import (
@@ -56,15 +58,19 @@ def create(actor: Actor, data: object, org_id: str | None = None) -> str:
 
     Raises ValidationFailed with every fault, Conflict, QuotaExceeded, Unsupported, Forbidden.
     """
+    return prepare(actor, data, org_id)()
+
+
+def prepare(actor: Actor, data: object, org_id: str | None = None) -> Callable[[], str]:
+    """The first half of `create`, which changes nothing and may take a while; gives the second, one transaction."""
     actor.require_write()
     if actor.user_id is None:
         raise Forbidden("A VM has an owner: the platform itself can have none.")
     body = parse_create(data)
-    node = _node_of(body)
     owner_org = org_id or actor.org_id
     vm_id = new_object_id()
-    _refuse_faults(actor, owner_org, vm_id, body, node)
-    return _reserve(actor, actor.user_id, vm_id, owner_org, node, body, secrets.protect(body.config))
+    node = _checked_node(actor, owner_org, vm_id, body)
+    return partial(_reserve, actor, actor.user_id, vm_id, owner_org, node, body, secrets.protect(body.config))
 
 
 @atomic
@@ -100,7 +106,7 @@ def _reserve(
     return vm_id
 
 
-def update(actor: Actor, vm_id: str, patch: object, if_match: int | None = None) -> None:
+def update(actor: Actor, vm_id: str, patch: object, if_match: Collection[int] | None = None) -> None:
     """Apply a JSON merge patch (RFC 7396). Raises ValidationFailed, ActionNotAllowed, Locked, Conflict, ...."""
     vm = find_vm(actor, vm_id)
     actor.require_write()
@@ -110,9 +116,11 @@ def update(actor: Actor, vm_id: str, patch: object, if_match: int | None = None)
 
 
 @atomic
-def _apply(actor: Actor, vm_id: str, patch: object, secret: tuple[Any, str] | None, if_match: int | None) -> None:
+def _apply(
+    actor: Actor, vm_id: str, patch: object, secret: tuple[Any, str] | None, if_match: Collection[int] | None
+) -> None:
     vm = find_vm(actor, vm_id)
-    if if_match is not None and if_match != vm.version:
+    if if_match is not None and vm.version not in if_match:
         raise PreconditionFailed("The VM was changed since you read it. Read it again and retry.")
     before = _editable(vm)
     body, changed = parse_patch(before, patch)
@@ -125,8 +133,8 @@ def _apply(actor: Actor, vm_id: str, patch: object, secret: tuple[Any, str] | No
     if changed - {"name", "description"}:
         require(vm, Action.EDIT, None)
         _refuse_late_edits(vm, body, changed)
-        node = _node_of(body) if body.node_id != vm.node_id else vm.node
-        _refuse_faults(actor, vm.organization_id, vm.id, body, node)
+        new_gpus = bool(changed & {"nodeId", "config.gpuConfig"})
+        node = _checked_node(actor, vm.organization_id, vm.id, body, new_gpus)
         held = Wants(vm.config, vm.snapshots_gb)
         columns["allocated_gpu"] = holdings.change(vm, node, held, Wants(body.config, vm.snapshots_gb))
         columns |= {"node": node, **_config_columns(body.config)}
@@ -164,7 +172,7 @@ def _editable(vm: VirtualMachine) -> dict[str, Any]:
 
 
 @atomic
-def delete(actor: Actor, vm_id: str, if_match: int | None = None) -> Task | None:
+def delete(actor: Actor, vm_id: str, if_match: Collection[int] | None = None) -> Task | None:
     """Hide the VM. Gives the task that cleans its node up, or None where nothing was ever put there."""
     vm = find_vm(actor, vm_id)
     actor.require_write()
@@ -188,7 +196,7 @@ def delete(actor: Actor, vm_id: str, if_match: int | None = None) -> Task | None
 
 
 @atomic
-def start(actor: Actor, vm_id: str, if_match: int | None = None) -> Task:
+def start(actor: Actor, vm_id: str, if_match: Collection[int] | None = None) -> Task:
     """Deploy a VM that has nothing on its node yet, or power on one that has."""
     vm = ready_for(actor, vm_id, Action.START, if_match)
     task = enqueue_for(actor, vm, "vm-start" if vm.deployed else "vm-deploy")
@@ -199,7 +207,7 @@ def start(actor: Actor, vm_id: str, if_match: int | None = None) -> Task:
 
 
 @atomic
-def stop(actor: Actor, vm_id: str, force: bool = False, if_match: int | None = None) -> Task:
+def stop(actor: Actor, vm_id: str, force: bool = False, if_match: Collection[int] | None = None) -> Task:
     """Ask the guest to shut down, and cut the power after `SHUTDOWN_SECONDS`; with `force` cut it at once."""
     vm = ready_for(actor, vm_id, Action.STOP, if_match)
     task = enqueue_for(actor, vm, "vm-stop", force=force)
@@ -210,7 +218,7 @@ def stop(actor: Actor, vm_id: str, force: bool = False, if_match: int | None = N
 
 
 @atomic
-def restart(actor: Actor, vm_id: str, force: bool = False, if_match: int | None = None) -> Task:
+def restart(actor: Actor, vm_id: str, force: bool = False, if_match: Collection[int] | None = None) -> Task:
     """Stop it as `stop` does, define it anew from its config and disk, and power it on."""
     vm = ready_for(actor, vm_id, Action.RESTART, if_match)
     task = enqueue_for(actor, vm, "vm-restart", force=force)
@@ -263,7 +271,7 @@ def claim(vm: VirtualMachine, action: Action, task: Task | None, **columns: Any)
         raise Again
 
 
-def ready_for(actor: Actor, vm_id: str, action: Action, if_match: int | None) -> VirtualMachine:
+def ready_for(actor: Actor, vm_id: str, action: Action, if_match: Collection[int] | None) -> VirtualMachine:
     """The VM, if this caller may do this to it now and its node answers."""
     vm = find_vm(actor, vm_id)
     actor.require_write()
@@ -279,8 +287,8 @@ def require_node(node: Node) -> None:
         raise NodeUnavailable(f"{node.name} cannot be reached now. Try again when it is back.")
 
 
-def require(vm: VirtualMachine, action: Action, if_match: int | None) -> None:
-    if if_match is not None and if_match != vm.version:
+def require(vm: VirtualMachine, action: Action, if_match: Collection[int] | None) -> None:
+    if if_match is not None and vm.version not in if_match:
         raise PreconditionFailed("The VM was changed since you read it. Read it again and retry.")
     if vm.task_id is not None:
         raise Locked("A task runs on this VM. Wait for it to end.", vm.task_id)
@@ -338,31 +346,40 @@ def _config_columns(config: VirtualMachineConfig) -> dict[str, Any]:
     }
 
 
-def _node_of(body: CreateBody) -> Node:
+def _checked_node(actor: Actor, org_id: str, vm_id: str, body: CreateBody, new_gpus: bool = True) -> Node:
+    """The node that a body names, once nothing is wrong that the schema cannot know: before anything is reserved.
+
+    `new_gpus` off: it has its GPUs already, and keeps them also where the node reports them no more.
+    Raises ValidationFailed with every fault, or Unsupported for an image that the node does not have.
+    """
     node = Node.objects.filter(pk=body.node_id).first()
-    if node is None:
-        raise ValidationFailed.of("nodeId", "There is no such node", "not_found")
-    return node
-
-
-def _refuse_faults(actor: Actor, org_id: str, vm_id: str, body: CreateBody, node: Node) -> None:
-    """What the schema cannot know: the network's rows, the backend's own rules, the node's images."""
-    network = body.config.network_config
-    faults = networks.faults(
-        org_id, actor.is_operator, node.segment, network.vlan_id, network.ip_address, network.gateway
-    )
+    faults = [] if node else [FieldError("nodeId", "not_found", "There is no such node")]
+    if node:
+        network = body.config.network_config
+        faults += networks.faults(
+            org_id, actor.is_operator, node.segment, network.vlan_id, network.ip_address, network.gateway
+        )
+        faults += _gpu_faults(body.config, node) if new_gpus else []
     spec = build_spec(
         vm_id=vm_id, name=body.name, organization="", config=body.config, gpus=(),
         power=PowerIntent(on=False, since=timezone.now() - timedelta(seconds=1)),
     )  # fmt: skip
     faults += [FieldError(f"config.{f.field}", f.code, f.message) for f in get_backend().check(spec)]
-    if faults:
+    if node is None or faults:
         raise ValidationFailed(faults)
     if not NodeImage.objects.filter(node=node, os_image=body.config.os_image).exists():
         raise Unsupported(
             f"{node.name} does not have the image {body.config.os_image}. Choose another node or image; "
             "GET /resources/catalog tells which node has which."
         )
+    return node
+
+
+def _gpu_faults(config: VirtualMachineConfig, node: Node) -> list[FieldError]:
+    gpu = config.gpu_config
+    if gpu is None or not gpu.enabled:
+        return []
+    return claims.faults(node.id, gpu.device_ids or (), gpu.mig_profile)
 
 
 def _refuse_late_edits(vm: VirtualMachine, body: CreateBody, changed: set[str]) -> None:

@@ -9,10 +9,10 @@ from heapq import merge
 from typing import Any, Literal
 
 from django.conf import settings
-from django.http import QueryDict
 from django.utils import timezone
 
 from common.errors import FieldError, ValidationFailed
+from common.paging import parameter_faults
 from common.times import isoformat
 from nodes.queries import node_ref
 from resources.models import LogEntry, VirtualMachine
@@ -28,7 +28,7 @@ LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("json", "text")
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
-_PARAMETERS = ("limit", "level", "since", "format")
+_PARAMETERS = {"limit", "level", "since", "format"}
 _LONGEST = 1000
 _NUMBER = re.compile(r"[0-9]{1,6}")
 _SOME = 1000  # entries that one statement removes
@@ -106,17 +106,7 @@ def _of_guest(vm: VirtualMachine, level: str | None, since: datetime | None) -> 
 
 def parse_query(params: Mapping[str, str]) -> LogQuery:
     """Raises ValidationFailed with every fault of the query string."""
-    faults = [
-        FieldError(name, "unknown_parameter", f"Unknown parameter. This takes {', '.join(_PARAMETERS)}.")
-        for name in params
-        if name not in _PARAMETERS
-    ]
-    if isinstance(params, QueryDict):
-        faults += [
-            FieldError(name, "repeated", "Give this parameter once.")
-            for name in _PARAMETERS
-            if len(params.getlist(name)) > 1
-        ]
+    faults = parameter_faults(params, _PARAMETERS)
     limit = params.get("limit", str(DEFAULT_LIMIT))
     if not _NUMBER.fullmatch(limit) or not 1 <= int(limit) <= MAX_LIMIT:
         faults.append(FieldError("limit", "invalid", f"Must be a whole number from 1 to {MAX_LIMIT}"))

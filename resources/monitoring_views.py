@@ -6,7 +6,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from common.errors import FieldError, ValidationFailed
+from common.errors import ValidationFailed
+from common.paging import parameter_faults
 from resources import console, documentation, logs, metrics
 from resources.queries import find_vm
 from resources.views import actor_of
@@ -35,11 +36,9 @@ class MetricsView(ViewSet):
     @extend_schema(**documentation.METRICS_HISTORY)
     def history(self, request: Request, resource_id: str) -> Response:
         vm = find_vm(actor_of(request), resource_id)
-        unknown = [name for name in request.query_params if name != "range"]
-        if unknown:
-            raise ValidationFailed(
-                [FieldError(name, "unknown_parameter", "Unknown parameter. This takes range.") for name in unknown]
-            )
+        faults = parameter_faults(request.query_params, {"range"})
+        if faults:
+            raise ValidationFailed(faults)
         return Response(metrics.history(vm, request.query_params.get("range", "1h")))
 
 

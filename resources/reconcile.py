@@ -103,7 +103,7 @@ def _columns_for(vm: VirtualMachine, state: DomainState) -> Mapping[str, Any]:
                 return _address(vm, state)
             case Power.OFF if vm.status != Status.STOPPED:
                 return {"status": Status.STOPPED, "desired_on": False, "stopped_at": now, **well}
-            case Power.PAUSED | Power.CRASHED | Power.MISSING if not (came_back and vm.error_message == _why(state)):
+            case Power.PAUSED | Power.CRASHED | Power.MISSING:
                 return {"status": Status.ERROR, "error_message": _why(state), "error_reason": ""}
     return {}
 

@@ -3,10 +3,6 @@
 from common.validation import StrictModel
 
 
-class EmptyBody(StrictModel):
-    """Of requests that take nothing: what is sent all the same is an error, and not dropped in silence."""
-
-
 class ForceBody(StrictModel):
     """Of stop and restart: with `force` the power is cut at once, without asking the guest."""
 

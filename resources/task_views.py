@@ -12,6 +12,7 @@ from accounts.idempotency import idempotent
 from common.errors import NotFound
 from common.ids import strip_prefix
 from common.paging import pagination_document, parse_page
+from common.validation import EmptyBody, parse
 from resources import documentation
 from resources.queries import find_row
 from resources.views import actor_of
@@ -61,6 +62,7 @@ class TaskView(ViewSet):
         actor = actor_of(request)
         task = find_task(actor, task_id)
         actor.require_write()
+        parse(EmptyBody, request.data or {})
         cancelled = queue.cancel(task.id)
         audit.record(actor, "task.cancel", object_type="task", object_id=task.id, org_id=task.org_id)
         return Response(task_document(cancelled))

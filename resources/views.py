@@ -1,6 +1,7 @@
 """The API of VMs: who may, which object; what is valid and what happens is in the modules that these call."""
 
 import hashlib
+from collections.abc import Callable
 
 import orjson
 from django.http import HttpResponse
@@ -12,16 +13,16 @@ from rest_framework.viewsets import ViewSet
 
 from accounts.actors import Actor
 from accounts.authentication import owning_org
-from accounts.idempotency import idempotent
-from common.etags import etag, is_unchanged, required_version
-from common.validation import parse
+from accounts.idempotency import idempotent, idempotent_after_preparing
+from common.etags import etag, is_unchanged, required_versions
+from common.validation import EmptyBody, parse
 from nodes.models import NodeImage
 from resources import actions, documentation
 from resources.catalog import catalog
 from resources.documents import detail_document, status_document
 from resources.pricing import estimate, parse_estimate
 from resources.queries import find_row, list_page, parse_list_query
-from resources.requests import EmptyBody, ForceBody
+from resources.requests import ForceBody
 from tasks.models import Task
 
 
@@ -57,13 +58,17 @@ class VirtualMachineView(ViewSet):
         return HttpResponse(body, content_type="application/json", headers=headers)
 
     @extend_schema(**documentation.CREATE)
-    @idempotent
-    def create(self, request: Request) -> Response:
+    @idempotent_after_preparing
+    def create(self, request: Request) -> Callable[[], Response]:
         actor = actor_of(request)
-        vm_id = actions.create(actor, request.data, owning_org(actor, request.headers.get("X-Org-Id")))
-        row = find_row(actor, vm_id)
-        headers = {"Location": f"/resources/{vm_id}", "ETag": etag(row.version)}
-        return Response(detail_document(row, actor.may_write), status=201, headers=headers)
+        reserve = actions.prepare(actor, request.data, owning_org(actor, request.headers.get("X-Org-Id")))
+
+        def act() -> Response:
+            row = find_row(actor, reserve())
+            headers = {"Location": f"/resources/{row.id}", "ETag": etag(row.version)}
+            return Response(detail_document(row, actor.may_write), status=201, headers=headers)
+
+        return act
 
     @extend_schema(**documentation.GET)
     def retrieve(self, request: Request, resource_id: str) -> Response:
@@ -76,15 +81,16 @@ class VirtualMachineView(ViewSet):
 
     @extend_schema(**documentation.PATCH)
     def partial_update(self, request: Request, resource_id: str) -> Response:
-        actor = actor_of(request)
-        actions.update(actor, resource_id, request.data, required_version(request.headers.get("If-Match")))
+        actor = writer_of(request, resource_id)
+        actions.update(actor, resource_id, request.data, required_versions(request.headers.get("If-Match")))
         row = find_row(actor, resource_id)
         return Response(detail_document(row, actor.may_write), headers={"ETag": etag(row.version)})
 
     @extend_schema(**documentation.DELETE)
     def destroy(self, request: Request, resource_id: str) -> Response:
         actor = writer_of(request, resource_id)
-        task = actions.delete(actor, resource_id, required_version(request.headers.get("If-Match")))
+        parse(EmptyBody, request.data or {})
+        task = actions.delete(actor, resource_id, required_versions(request.headers.get("If-Match")))
         if task is None:
             return Response({"success": True, "message": "VM deleted successfully"})
         return accepted("VM deleted successfully", task)
@@ -98,23 +104,23 @@ class LifecycleView(ViewSet):
     def start(self, request: Request, resource_id: str) -> Response:
         actor = writer_of(request, resource_id)
         parse(EmptyBody, request.data or {})
-        task = actions.start(actor, resource_id, required_version(request.headers.get("If-Match")))
+        task = actions.start(actor, resource_id, required_versions(request.headers.get("If-Match")))
         return accepted("VM start command sent successfully", task)
 
     @extend_schema(**documentation.STOP)
     @idempotent
     def stop(self, request: Request, resource_id: str) -> Response:
         actor = writer_of(request, resource_id)
-        version = required_version(request.headers.get("If-Match"))
-        task = actions.stop(actor, resource_id, _force(request), version)
+        versions = required_versions(request.headers.get("If-Match"))
+        task = actions.stop(actor, resource_id, _force(request), versions)
         return accepted("VM stop command sent successfully", task)
 
     @extend_schema(**documentation.RESTART)
     @idempotent
     def restart(self, request: Request, resource_id: str) -> Response:
         actor = writer_of(request, resource_id)
-        version = required_version(request.headers.get("If-Match"))
-        task = actions.restart(actor, resource_id, _force(request), version)
+        versions = required_versions(request.headers.get("If-Match"))
+        task = actions.restart(actor, resource_id, _force(request), versions)
         return accepted("VM restart command sent successfully", task)
 
 
@@ -140,5 +146,6 @@ class CatalogView(ViewSet):
         return Response(catalog(nodes_by_image))
 
     @extend_schema(**documentation.ESTIMATE)
+    @idempotent
     def estimate(self, request: Request) -> Response:
         return Response(estimate(parse_estimate(request.data).config))

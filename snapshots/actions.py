@@ -1,6 +1,7 @@
 """The one home of each change of a snapshot. Written on the pieces of `resources.actions`, under the same rules."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from django.db.models import F
@@ -53,7 +54,7 @@ def find_snapshot(vm: VirtualMachine, public_id: str) -> Snapshot:
 
 
 @atomic
-def take(actor: Actor, vm_id: str, body: SnapshotBody, if_match: int | None = None) -> Snapshot:
+def take(actor: Actor, vm_id: str, body: SnapshotBody, if_match: Collection[int] | None = None) -> Snapshot:
     """Take a snapshot. Where the backend does it at once it is `completed`; else it is `creating`, with a task.
 
     Raises Conflict for a name that is taken or where there is no room, QuotaExceeded, Unsupported, ....
@@ -92,7 +93,7 @@ def take(actor: Actor, vm_id: str, body: SnapshotBody, if_match: int | None = No
 
 
 @atomic
-def restore(actor: Actor, vm_id: str, public_id: str, if_match: int | None = None) -> Restore:
+def restore(actor: Actor, vm_id: str, public_id: str, if_match: Collection[int] | None = None) -> Restore:
     """Bring the VM back to a snapshot. What cannot work is refused before anything is touched."""
     vm = find_vm(actor, vm_id)
     snapshot = find_snapshot(vm, public_id)
@@ -107,7 +108,7 @@ def restore(actor: Actor, vm_id: str, public_id: str, if_match: int | None = Non
 
 
 @atomic
-def remove(actor: Actor, vm_id: str, public_id: str, if_match: int | None = None) -> Task:
+def remove(actor: Actor, vm_id: str, public_id: str, if_match: Collection[int] | None = None) -> Task:
     """Delete a snapshot; its room is given back when the node has let go of it."""
     vm = find_vm(actor, vm_id)
     snapshot = find_snapshot(vm, public_id)

@@ -12,7 +12,6 @@ from snapshots.models import Snapshot, SnapshotStatus
 _BADGES = {
     SnapshotStatus.CREATING.value: "info",
     SnapshotStatus.COMPLETED.value: "success",
-    SnapshotStatus.DELETING.value: "warning",
     SnapshotStatus.FAILED.value: "danger",
 }
 

@@ -13,7 +13,6 @@ from tasks.models import Task
 class SnapshotStatus(models.TextChoices):
     CREATING = "creating"
     COMPLETED = "completed"
-    DELETING = "deleting"
     FAILED = "failed"
 
 

@@ -8,11 +8,10 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from accounts.idempotency import idempotent
-from common.etags import required_version
+from common.etags import required_versions
 from common.times import isoformat
-from common.validation import parse
+from common.validation import EmptyBody, parse
 from resources.queries import find_vm
-from resources.requests import EmptyBody
 from resources.views import accepted, actor_of, writer_of
 from snapshots import actions, documentation
 from snapshots.models import Snapshot
@@ -46,22 +45,25 @@ class SnapshotView(ViewSet):
     def create(self, request: Request, resource_id: str) -> Response:
         actor = writer_of(request, resource_id)
         body = parse(SnapshotBody, request.data, MESSAGES)
-        version = required_version(request.headers.get("If-Match"))
-        snapshot = actions.take(actor, resource_id, body, version)
+        versions = required_versions(request.headers.get("If-Match"))
+        snapshot = actions.take(actor, resource_id, body, versions)
         return Response(snapshot_document(snapshot), status=201)
 
     @extend_schema(**documentation.RESTORE)
     @idempotent
     def restore(self, request: Request, resource_id: str, snapshot_id: str) -> Response:
-        version = required_version(request.headers.get("If-Match"))
+        actor = writer_of(request, resource_id)
         parse(EmptyBody, request.data or {})
-        begun = actions.restore(actor_of(request), resource_id, snapshot_id, version)
+        versions = required_versions(request.headers.get("If-Match"))
+        begun = actions.restore(actor, resource_id, snapshot_id, versions)
         answer = accepted("Snapshot restore initiated", begun.task)
         answer.data["estimatedTime"] = begun.estimated_s
         return answer
 
     @extend_schema(**documentation.DELETE)
     def destroy(self, request: Request, resource_id: str, snapshot_id: str) -> Response:
-        version = required_version(request.headers.get("If-Match"))
-        task = actions.remove(actor_of(request), resource_id, snapshot_id, version)
+        actor = writer_of(request, resource_id)
+        parse(EmptyBody, request.data or {})
+        versions = required_versions(request.headers.get("If-Match"))
+        task = actions.remove(actor, resource_id, snapshot_id, versions)
         return accepted("Snapshot deleted successfully", task)

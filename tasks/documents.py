@@ -1,27 +1,9 @@
 """The task as the API shows it."""
 
-from typing import Any, Literal
-
-from pydantic import BaseModel
+from typing import Any
 
 from common.times import isoformat, isoformat_or_none
 from tasks.models import Task
-
-
-class TaskDocument(BaseModel):
-    """For the API's description."""
-
-    taskId: str  # noqa: N815 - the API's own name, as all below
-    resourceId: str  # noqa: N815
-    type: str
-    status: Literal["pending", "running", "succeeded", "failed", "cancelled"]
-    progress: int
-    message: str
-    error: str | None
-    createdBy: str | None  # noqa: N815
-    createdAt: str  # noqa: N815
-    startedAt: str | None  # noqa: N815
-    finishedAt: str | None  # noqa: N815
 
 
 def task_document(task: Task) -> dict[str, Any]:

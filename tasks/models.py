@@ -7,8 +7,9 @@ from django.db.models.functions import Now
 
 from common.fields import ObjectIdField, object_id_key
 
-# A worker that has not been heard of for so long is taken for dead.
-HEARTBEAT_LIMIT = timedelta(seconds=30)
+# A worker that has not been heard of for so long is taken for dead. It says that it lives before each step, and a step
+# may take 45 s.
+HEARTBEAT_LIMIT = timedelta(seconds=60)
 
 
 class TaskStatus(models.TextChoices):

@@ -24,7 +24,7 @@ START_SECONDS = 60.0
 # Nothing here outlives a crash of the machine, so nothing waits for its disk.
 _OPTIONS = (
     "listen_addresses=", "fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200",
-    "log_min_messages=fatal",
+    "log_min_messages=panic",
 )  # fmt: skip
 
 

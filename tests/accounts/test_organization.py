@@ -28,16 +28,16 @@ def test_it_shows_an_operator_another(client_of):
 @pytest.mark.parametrize("named", ["0" * 24, "nonsense", "A" * 24])
 def test_it_refuses_an_operator_an_unknown_one(client_of, named):
     response = client_of(OperatorFactory()).get("/organization", HTTP_X_ORG_ID=named)
-    assert response.status_code == 400
-    assert response.json()["errors"][0]["field"] == "X-Org-Id"
+    assert response.status_code == 404
+    assert response.json()["detail"] == "There is no such organization."
 
 
 def test_it_refuses_others_another_as_if_it_did_not_exist(client_of):
     client = client_of(UserFactory(role="admin"))
     there = client.get("/organization", HTTP_X_ORG_ID=OrganizationFactory().id)
     not_there = client.get("/organization", HTTP_X_ORG_ID="0" * 24)
-    assert there.status_code == not_there.status_code == 400
-    assert there.json()["errors"] == not_there.json()["errors"]
+    assert there.status_code == not_there.status_code == 404
+    assert there.json()["detail"] == not_there.json()["detail"]
 
 
 def test_it_takes_ones_own_by_name(client_of):

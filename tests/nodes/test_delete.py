@@ -73,6 +73,13 @@ def test_it_loses_a_race_with_a_new_vm(client, monkeypatch):
     assert delete(client, node).status_code == 409
 
 
+def test_it_takes_no_body(client):
+    node = NodeFactory()
+    answer = client.delete(f"/resources/nodes/{node.id}", {"force": True}, format="json")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "force")
+    assert delete(client, node).status_code == 200
+
+
 def test_it_honours_if_match(client):
     node = NodeFactory(version=3)
     assert delete(client, node, **{"If-Match": '"2"'}).status_code == 412
@@ -82,6 +89,7 @@ def test_it_honours_if_match(client):
 @pytest.mark.parametrize("role", Role.values)
 def test_it_is_for_operators_alone(client_of, role):
     assert delete(client_of(UserFactory(role=role)), NodeFactory()).status_code == 403
+    assert delete(client_of(UserFactory(role=role)), NodeFactory(), **{"If-Match": "x"}).status_code == 403
 
 
 @pytest.mark.parametrize("node_id", ["f" * 24, "x"])

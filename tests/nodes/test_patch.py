@@ -57,6 +57,10 @@ def test_it_marks_a_node_lost_and_keeps_it_in_maintenance_when_it_is_back(client
     assert patch(client, node, {"enabled": True}).json()["status"] == "offline"
 
 
+def test_it_leaves_a_node_alone_that_was_never_lost(client, node):
+    assert patch(client, node, {"lost": False}).json()["status"] == "offline"
+
+
 @pytest.mark.parametrize("lost", [True, False])
 def test_it_refuses_lost_and_enabled_in_one(client, node, lost):
     answer = patch(client, node, {"lost": lost, "enabled": True})
@@ -140,6 +144,7 @@ def test_it_honours_if_match(client, node):
     assert (answer.status_code, answer.json()["code"]) == (412, "precondition_failed")
     assert Node.objects.get(pk=node.pk).hostname == "a"
     assert patch(client, node, {"hostname": "c"}, **{"If-Match": '"x"'}).status_code == 412
+    assert patch(client, node, {"hostname": "d"}, **{"If-Match": '"1", "2"'}).status_code == 200
 
 
 @pytest.mark.parametrize("role", Role.values)

@@ -57,6 +57,12 @@ def test_it_gives_the_same_task_while_one_waits(client):
     assert Task.objects.count() == 2
 
 
+def test_it_takes_no_body(client):
+    answer = client.post(f"/resources/nodes/{NodeFactory().id}/refresh", {"deep": True}, format="json")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "deep")
+    assert not Task.objects.exists()
+
+
 def test_it_leaves_a_lost_node_alone(client):
     answer = refresh(client, NodeFactory(name="worker-01", lost=True, enabled=False))
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")

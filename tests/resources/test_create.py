@@ -1,9 +1,11 @@
 """POST /resources"""
 
 import pytest
+from django.db import connection
 
 from accounts.models import AuditEntry, Organization, Role
 from nodes.models import Claim, Node
+from resources import secrets
 from resources.models import LogEntry, VirtualMachine, VmSecret
 from tests.factories import (
     GpuFactory,
@@ -29,6 +31,22 @@ def gpu_node(cards: int = 2, **fields) -> Node:
     for number in range(cards):
         GpuFactory(node=node, device_id=f"GPU-{number}")
     return node
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_hashes_a_password_while_no_transaction_is_open(client_of, monkeypatch):
+    protect, inside = secrets.protect, []
+
+    def watched(config):
+        inside.append(connection.in_atomic_block)
+        return protect(config)
+
+    monkeypatch.setattr(secrets, "protect", watched)
+    body = create_body(NodeFactory(), config=vm_config(cloudInit={"password": "hunter22"}))
+    client = client_of(UserFactory())
+    for headers in ({}, {"HTTP_IDEMPOTENCY_KEY": "one"}):
+        assert client.post("/resources", body, format="json", **headers).status_code == 201
+    assert inside == [False, False]
 
 
 def test_it_answers_the_guides_example_with_the_guides_document(client_of):
@@ -147,10 +165,11 @@ def test_it_lets_an_operator_create_for_another_organization(client_of):
 def test_it_does_not_let_a_member_create_for_another_organization(client_of):
     organization = OrganizationFactory()
 
-    client_of(UserFactory()).post(
+    answer = client_of(UserFactory()).post(
         "/resources", create_body(NodeFactory()), format="json", HTTP_X_ORG_ID=organization.id
     )
 
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert not VirtualMachine.objects.filter(organization=organization).exists()
 
 
@@ -178,6 +197,39 @@ def test_it_refuses_a_gpu_that_the_node_does_not_have(client_of):
 
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["field"].startswith("config.gpuConfig.deviceIds")
+
+
+def test_it_names_the_faults_of_network_and_gpu_together_and_before_the_quota(client_of, settings):
+    settings.OPEN_VLANS = False
+    gpu = {"enabled": True, "mode": "mig", "migProfile": "7g.90gb"}
+    network = {"mode": "bridge-vlan", "ipMode": "dhcp", "vlanId": 7}
+    user = UserFactory(organization=OrganizationFactory(quota_vms=0))
+
+    answer = client_of(user).post(
+        "/resources",
+        create_body(gpu_node(), config=vm_config(gpuConfig=gpu, networkConfig=network)),
+        format="json",
+    )
+
+    assert answer.status_code == 400
+    assert [(fault["field"], fault["code"]) for fault in answer.json()["errors"]] == [
+        ("config.networkConfig.vlanId", "not_found"),
+        ("config.gpuConfig.migProfile", "not_found"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "gpu",
+    [
+        {"enabled": True, "mode": "passthrough", "deviceIds": ["GPU-9"]},
+        {"enabled": True, "mode": "mig", "migProfile": "7g.141gb"},
+    ],
+)
+def test_it_names_a_gpu_that_is_not_there_before_the_quota(client_of, gpu):
+    user = UserFactory(organization=OrganizationFactory(quota_gpus=0, quota_mig_instances=0))
+    body = create_body(gpu_node(), config=vm_config(gpuConfig=gpu))
+
+    assert client_of(user).post("/resources", body, format="json").json()["code"] == "validation"
 
 
 def test_it_places_mig_instances_until_the_card_is_full(client_of):

@@ -93,6 +93,17 @@ def test_it_is_not_found_a_second_time(client_of):
     assert [client.delete(f"/resources/{vm.id}").status_code for _ in range(2)] == [200, 404]
 
 
+def test_it_takes_no_body(client_of):
+    user = UserFactory()
+    vm = own_vm(user)
+
+    answer = client_of(user).delete(f"/resources/{vm.id}", {"keepDisk": True}, format="json")
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "keepDisk")
+    vm.refresh_from_db()
+    assert vm.deleted_at is None
+
+
 def test_it_honours_if_match(client_of):
     user = UserFactory()
     vm = own_vm(user)

@@ -3,7 +3,7 @@
 import pytest
 
 from accounts.models import AuditEntry, Role
-from nodes.models import Claim
+from nodes.models import Claim, Gpu
 from resources.models import VirtualMachine, VmSecret
 from resources.states import Status
 from tasks.models import Task
@@ -136,6 +136,19 @@ def test_it_swaps_gpus_and_keeps_the_one_that_stays(client_of):
     assert held == {cards[1].id, cards[2].id}
 
 
+def test_it_keeps_a_gpu_that_its_node_reports_no_more(client_of):
+    user = UserFactory()
+    gpu = GpuFactory(device_id="GPU-0")
+    config = {"gpuConfig": {"enabled": True, "mode": "passthrough", "deviceIds": ["GPU-0"]}}
+    vm = own_vm(user, node=gpu.node, config=config)
+    Gpu.objects.update(present=False)
+    client = client_of(user)
+
+    assert patch(client, vm, {"config": {"vcpus": 4}}).status_code == 200
+    moved = patch(client, vm, {"nodeId": NodeFactory().id})
+    assert [fault["field"] for fault in moved.json()["errors"]] == ["config.gpuConfig.deviceIds"]
+
+
 def test_it_leaves_all_as_it_was_where_the_new_gpu_is_taken(client_of):
     user, node = UserFactory(), NodeFactory()
     for number in range(2):
@@ -197,6 +210,8 @@ def test_it_honours_if_match(client_of):
     assert (late.status_code, late.json()["code"]) == (412, "precondition_failed")
     vm.refresh_from_db()
     assert vm.name == "first"
+    assert patch(client, vm, {"name": "third"}, HTTP_IF_MATCH='"1", "2"').status_code == 200
+    assert patch(client, vm, {"name": "fourth"}, HTTP_IF_MATCH='W/"3"').status_code == 412
 
 
 @pytest.mark.parametrize(

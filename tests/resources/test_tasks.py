@@ -65,6 +65,13 @@ def test_one_that_waits_is_cancelled(client_of, user, vm, task_id):
     assert (vm.status, vm.task) == (Status.QUEUED, None)
 
 
+def test_a_cancel_takes_no_body(client_of, user, task_id):
+    answer = client_of(user).post(f"/resources/tasks/{task_id}/cancel", {"force": True}, format="json")
+
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "unknown_field")
+    assert client_of(user).get(f"/resources/tasks/{task_id}").json()["status"] == "pending"
+
+
 def test_one_that_has_ended_is_not(client_of, user, task_id):
     drain(ignore_waits=True)
 

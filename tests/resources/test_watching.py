@@ -158,3 +158,21 @@ def test_there_is_no_console_for_a_viewer(client_of):
     user = UserFactory(role=Role.VIEWER)
 
     assert client_of(user).get(f"/resources/{own_vm(user).id}/console").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "code"),
+    [
+        ("range=1h&range=7d", "range", "repeated"),
+        ("range=1h&step=60", "step", "unknown_parameter"),
+        ("range=2h", "range", "enum"),
+        ("range=", "range", "enum"),
+    ],
+)
+def test_a_history_refuses_wrong_parameters(client_of, query, field, code):
+    user = UserFactory()
+
+    answer = client_of(user).get(f"/resources/{own_vm(user).id}/metrics/history?{query}")
+
+    assert answer.status_code == 400
+    assert [(fault["field"], fault["code"]) for fault in answer.json()["errors"]] == [(field, code)]

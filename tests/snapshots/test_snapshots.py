@@ -188,6 +188,26 @@ class TestRestore:
     def test_it_hides_another_vms_snapshot(self, client, user):
         assert client.post(url(own_vm(user), SnapshotFactory(), "/restore")).status_code == 404
 
+    @pytest.mark.parametrize("method", ["post", "delete"])
+    def test_it_takes_no_body(self, client, user, method):
+        vm = own_vm(user)
+        snapshot = SnapshotFactory(vm=vm)
+        path = url(vm, snapshot, "/restore" if method == "post" else "")
+
+        answer = getattr(client, method)(path, {"force": True}, format="json")
+
+        assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "unknown_field")
+        assert Snapshot.objects.get(pk=snapshot.pk).status == "completed"
+
+    @pytest.mark.parametrize("method", ["post", "delete"])
+    def test_it_judges_no_request_of_who_may_not_know_of_the_vm(self, client, method):
+        snapshot = SnapshotFactory()
+        path = url(snapshot.vm, snapshot, "/restore" if method == "post" else "")
+
+        for headers in ({"If-Match": "nonsense"}, {}):
+            answer = getattr(client, method)(path, {"unknown": 1}, format="json", headers=headers)
+            assert answer.status_code == 404
+
     def test_it_hides_another_organizations(self, client):
         snapshot = SnapshotFactory()
 

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from common.ids import new_object_id
-from tasks.documents import TaskDocument, task_document
+from resources.response_models import TaskDetails
+from tasks.documents import task_document
 from tasks.models import Task
 
 
@@ -26,7 +27,7 @@ def test_it_shows_a_task_that_waits():
         "startedAt": None,
         "finishedAt": None,
     }
-    assert list(document) == list(TaskDocument.model_fields)
+    assert list(document) == [field.alias for field in TaskDetails.model_fields.values()]
 
 
 @pytest.mark.django_db
