@@ -10,7 +10,6 @@ from itertools import repeat
 from typing import Any
 
 from django.core.handlers.wsgi import WSGIHandler
-from django.core.wsgi import get_wsgi_application
 
 from accounts.models import User
 from accounts.tokens import issue
@@ -67,7 +66,7 @@ def _check_status(status: str, headers: Any, exc_info: Any = None) -> None:
 
 
 def client_of(user: User) -> Client:
-    return Client(get_wsgi_application(), issue(user).access)
+    return Client(WSGIHandler(), issue(user).access)
 
 
 def milliseconds(*sends: Send) -> list[float]:
