@@ -88,8 +88,7 @@ class Command(BaseCommand):
     # Changing
 
     def do_create(self, actor: Actor, options: dict[str, Any]) -> None:
-        vm_id = actions.create(actor, body_of(options), find_org(actor, options["org"]))
-        vm = find_vm(actor, vm_id)
+        vm = actions.create(actor, body_of(options), find_org(actor, options["org"]))
         self.console.print(f"Created {vm.name} ({vm.id}) on {vm.node.name}.")
         if options["start"]:
             self._change(actor, [vm], actions.start, options)
