@@ -42,7 +42,7 @@ def _measure(folder: Path) -> None:
     import django
 
     django.setup()
-    logging.getLogger().handlers[0].setStream((folder / "log.txt").open("w"))  # type: ignore[attr-defined]
+    logging.getLogger().handlers[0].setStream((folder / "log.txt").open("w"))
     from django.core.management import call_command
     from django.db import connection
 

@@ -35,8 +35,8 @@ class Client:
     def get(self, path: str) -> Send:
         return self._sender("GET", repeat(path), repeat(b""))
 
-    def post(self, paths: Iterator[str], bodies: Iterator[bytes] = repeat(b"")) -> Send:
-        return self._sender("POST", paths, bodies)
+    def post(self, paths: Iterator[str], bodies: Iterator[bytes] | None = None) -> Send:
+        return self._sender("POST", paths, bodies or repeat(b""))
 
     def _sender(self, method: str, paths: Iterator[str], bodies: Iterator[bytes]) -> Send:
         base = {

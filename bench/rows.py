@@ -67,8 +67,7 @@ class Rows:
         statuses = list(Status)
         for start in range(0, number, _BATCH):
             VirtualMachine.objects.bulk_create(
-                _vm(owner, self.node, statuses[n % len(statuses)])
-                for n in range(start, min(start + _BATCH, number))
+                _vm(owner, self.node, statuses[n % len(statuses)]) for n in range(start, min(start + _BATCH, number))
             )
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE")
