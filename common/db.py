@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import OperationalError, connection, transaction
-from django.db.models import QuerySet
+from django.db.models import BigIntegerField, QuerySet, Value
 
 from common.errors import Conflict
 
@@ -18,6 +18,8 @@ ATTEMPTS = 5
 # SQLite says it in words; PostgreSQL by SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _BUSY_WORDS = ("database is locked", "database table is locked")
 _BUSY_STATES = ("40001", "40P01", "55P03")
+
+_WHOLE = BigIntegerField()
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -63,6 +65,11 @@ def one_or_none(rows: QuerySet[Any, Row]) -> Row | None:
         return rows.get()
     except rows.model.DoesNotExist:
         return None
+
+
+def whole(number: int) -> Value:
+    """A whole number in an expression. Told its type, Django does not make a field anew wherever it asks for it."""
+    return Value(number, output_field=_WHOLE)
 
 
 def see_one_moment() -> None:

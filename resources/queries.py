@@ -19,10 +19,10 @@ Row = TypeVar("Row")
 
 SORT_FIELDS = {"createdAt": "created_at", "updatedAt": "updated_at", "name": "name", "status": "status"}
 # Made once: with all their columns they take longer to put together than to be asked.
-ALIVE: QuerySet[VirtualMachine] = VirtualMachine.objects.filter(deleted_at=None)
-_WITH_NODE = ALIVE.select_related("node", "organization")
-_ROWS = ALIVE.values_list(*COLUMNS)
-_COUNTED = ALIVE.order_by().values_list("status").annotate(number=Count("*"))
+_ALIVE = VirtualMachine.objects.filter(deleted_at=None)
+_WITH_NODE = _ALIVE.select_related("node", "organization")
+_ROWS = _ALIVE.values_list(*COLUMNS)
+_COUNTED = _ALIVE.order_by().values_list("status").annotate(number=Count("*"))
 _PARAMETERS = {"resourceType", "status", "nodeId", "search", "page", "limit", "sortBy", "sortOrder"}
 
 
@@ -71,8 +71,12 @@ def parse_list_query(params: Mapping[str, str]) -> ListQuery:
     return ListQuery(page, tuple(dict.fromkeys(statuses)), node_id, search, (sign + SORT_FIELDS[sort_by], sign + "id"))
 
 
-def visible(actor: Actor, vms: QuerySet[VirtualMachine, Row] = ALIVE) -> QuerySet[VirtualMachine, Row]:
-    """Of these VMs those that this caller may know of."""
+def visible(actor: Actor) -> QuerySet[VirtualMachine]:
+    """The VMs that this caller may know of."""
+    return _seen_by(actor, _ALIVE)
+
+
+def _seen_by(actor: Actor, vms: QuerySet[VirtualMachine, Row]) -> QuerySet[VirtualMachine, Row]:
     return vms.all() if actor.is_operator else vms.filter(organization_id=actor.org_id)
 
 
@@ -85,11 +89,11 @@ def list_page(actor: Actor, query: ListQuery) -> dict[str, Any]:
             | Q(description__icontains=query.search)
             | Q(ip_address__icontains=query.search)
         )
-    by_status = {str(status): 0 for status in Status} | dict(visible(actor, _COUNTED).filter(wanted))
+    by_status = {str(status): 0 for status in Status} | dict(_seen_by(actor, _COUNTED).filter(wanted))
     if query.statuses:
         wanted &= Q(status__in=query.statuses)
     total = sum(by_status[status] for status in query.statuses or Status)
-    rows = visible(actor, _ROWS).filter(wanted).order_by(*query.order_by)[query.page.offset : query.page.end]
+    rows = _seen_by(actor, _ROWS).filter(wanted).order_by(*query.order_by)[query.page.offset : query.page.end]
     return {
         "data": [list_document(VmRow(*row)) for row in rows],
         "pagination": pagination_document(total, query.page),
@@ -108,7 +112,7 @@ def find_vm(actor: Actor, vm_id: str) -> VirtualMachine:
 
 
 def _find(actor: Actor, vms: QuerySet[VirtualMachine, Row], vm_id: str) -> Row:
-    row = one_or_none(visible(actor, vms).filter(pk=vm_id)) if is_object_id(vm_id) else None
+    row = one_or_none(_seen_by(actor, vms).filter(pk=vm_id)) if is_object_id(vm_id) else None
     if row is None:
         raise NotFound("There is no such VM")
     return row
