@@ -51,7 +51,7 @@ def _measure(folder: Path) -> None:
 
     call_command("migrate", verbosity=0)
     rows = Rows.new()
-    print(f"### {connection.Database.__name__}, {datetime.now(UTC):%Y-%m-%d}\n")
+    print(f"### {connection.display_name}, {datetime.now(UTC):%Y-%m-%d}\n")
     lonely = cpu.member(rows)
     cpu.print_table(rows)
     alone = wire.times(rows, folder)

@@ -64,10 +64,12 @@ class Rows:
         """VMs of another organization, spread over as many statuses, then what the database keeps of its rows."""
         organization = _organization("others")
         owner = User.objects.create(username="others", organization=organization)
+        nodes = Node.objects.bulk_create(Node(name=f"others-{n}", hostname=f"others-{n}") for n in range(100))
         statuses = list(Status)
         for start in range(0, number, _BATCH):
             VirtualMachine.objects.bulk_create(
-                _vm(owner, self.node, statuses[n % len(statuses)]) for n in range(start, min(start + _BATCH, number))
+                _vm(owner, nodes[n % len(nodes)], statuses[n % len(statuses)])
+                for n in range(start, min(start + _BATCH, number))
             )
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE")

@@ -28,7 +28,7 @@ SORTED = [f"{PAGE}&sortBy={field}&sortOrder={order}" for field in SORT_FIELDS fo
 
 @pytest.fixture
 def vm() -> VirtualMachine:
-    """One of 200 VMs of an organization, among 20,000 on 50 nodes; every fifth with a task, a log line and a snapshot."""
+    """One of 200 VMs of an organization, among 20,000. Every fifth has a task, a log line and a snapshot."""
     users = UserFactory.create_batch(ORGANIZATIONS)
     nodes = NodeFactory.create_batch(50)
     statuses = list(Status)
