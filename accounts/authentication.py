@@ -63,10 +63,9 @@ def owning_org(actor: Actor, header: str | None) -> str:
 
     Raises NotFound for one that does not exist, in the same words as for one that is not theirs.
     """
-    named = (header or "").strip()
-    if not named or named == actor.org_id:
+    if header is None or header == actor.org_id:
         return actor.org_id
-    known = is_object_id(named) and actor.is_operator and Organization.objects.filter(pk=named).exists()
+    known = is_object_id(header) and actor.is_operator and Organization.objects.filter(pk=header).exists()
     if not known:
         raise NotFound("There is no such organization.")
-    return named
+    return header

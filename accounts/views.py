@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -13,12 +13,14 @@ from accounts import documents, queries, tokens
 from accounts.actors import Actor
 from accounts.authentication import owning_org
 from accounts.throttling import AddressThrottle
-from common.paging import MAX_LIMIT, pagination_document, parse_page
+from common.openapi import PAGE, request_header
+from common.paging import pagination_document, parse_page
+from common.schemas import OBJECT_ID
 from common.validation import parse
 
 _NO_STORE = {"Cache-Control": "no-store"}
-_ORGANIZATION = OpenApiParameter(
-    "X-Org-Id", str, OpenApiParameter.HEADER, description="For operators: another organization than their own."
+_ORGANIZATION = request_header(
+    "X-Org-Id", {"type": "string", "pattern": OBJECT_ID}, "For operators: another organization than their own."
 )
 
 
@@ -31,6 +33,7 @@ class TokenView(ViewSet):
     throttle_classes = (AddressThrottle,)
 
     @extend_schema(
+        operation_id="logIn",
         summary="Log in",
         tags=["Accounts"],
         request=documents.Credentials,
@@ -43,6 +46,7 @@ class TokenView(ViewSet):
         return Response(documents.pair_document(tokens.issue(user)), headers=_NO_STORE)
 
     @extend_schema(
+        operation_id="rotateRefreshToken",
         summary="Rotate a refresh token",
         tags=["Accounts"],
         request=documents.RefreshBody,
@@ -54,6 +58,7 @@ class TokenView(ViewSet):
         return Response(documents.pair_document(tokens.refresh(body.refresh)), headers=_NO_STORE)
 
     @extend_schema(
+        operation_id="revokeRefreshToken",
         summary="Revoke a refresh token",
         tags=["Accounts"],
         request=documents.RefreshBody,
@@ -67,13 +72,14 @@ class TokenView(ViewSet):
 
 
 class MeView(ViewSet):
-    @extend_schema(summary="Who I am", tags=["Accounts"], responses={200: documents.MeDocument})
+    @extend_schema(operation_id="getMe", summary="Who I am", tags=["Accounts"], responses={200: documents.MeDocument})
     def retrieve(self, request: Request) -> Response:
         return Response(documents.me_document(queries.me(_actor(request))))
 
 
 class OrganizationView(ViewSet):
     @extend_schema(
+        operation_id="getOrganization",
         summary="My organization",
         tags=["Accounts"],
         parameters=[_ORGANIZATION],
@@ -83,14 +89,11 @@ class OrganizationView(ViewSet):
         return Response(documents.organization_document(queries.organization(_org_id(request))))
 
     @extend_schema(
+        operation_id="listUsers",
         summary="Its users",
         description="For admins of the organization and operators.",
         tags=["Accounts"],
-        parameters=[
-            _ORGANIZATION,
-            OpenApiParameter("page", {"type": "integer", "minimum": 1, "default": 1}),
-            OpenApiParameter("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 20}),
-        ],
+        parameters=[_ORGANIZATION, *PAGE],
         responses={200: documents.OrganizationUsersDocument},
     )
     def users(self, request: Request) -> Response:

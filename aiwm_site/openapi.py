@@ -28,7 +28,7 @@ def spectacular_settings(public_url: str) -> dict[str, Any]:
         "CAMELIZE_NAMES": True,
         "SORT_OPERATION_PARAMETERS": False,
         "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
-        "POSTPROCESSING_HOOKS": ["aiwm_site.schema.describe_errors"],
+        "POSTPROCESSING_HOOKS": ["aiwm_site.schema.describe_errors", "aiwm_site.links.describe_links"],
         # Everything that the page at /docs loads is served from here.
         "SWAGGER_UI_DIST": "SIDECAR",
         "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

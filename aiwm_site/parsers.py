@@ -70,11 +70,12 @@ def _no_constant(name: str) -> NoReturn:
     raise Malformed(f"The body is not valid JSON: {name} is no JSON number.")
 
 
-def _float(digits: str) -> float:
+def _float(digits: str) -> float | int:
+    """`8.0` is the count 8: to JSON Schema, a number without a fraction is an integer however it is written."""
     value = float(digits)
     if isinf(value):
         raise Malformed("The body has a number that is too large.")
-    return value
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
 def _int(digits: str) -> int:

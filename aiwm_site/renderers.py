@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from rest_framework.exceptions import NotAcceptable
 from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
@@ -38,7 +39,13 @@ def _default(value: Any) -> str:
 
 
 class ForgivingNegotiation(DefaultContentNegotiation):
-    """A client that accepts nothing we have gets the first we have: RFC 9110, section 12.5.1, leaves that to us."""
+    """A client that accepts nothing we have gets the first we have: RFC 9110, section 12.5.1, leaves that to us.
+
+    What it sends has one type, though: the framework would take a range of types, as `*/*`, for JSON.
+    """
+
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
+        return None if "*" in (request.content_type or "") else super().select_parser(request, parsers)
 
     def select_renderer(
         self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None

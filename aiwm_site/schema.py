@@ -117,6 +117,8 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> list[int]:
     statuses = {429, 500}
     if any(operation.get("security") or ()):
         statuses |= {401, 403}
+    elif "requestBody" in operation:
+        statuses.add(401)  # what it carries is a password or a token
     parameters = operation.get("parameters", ())
     if "{" in path or any(parameter.get("name") == "X-Org-Id" for parameter in parameters):
         statuses.add(404)

@@ -7,7 +7,7 @@ from django.views.generic import RedirectView
 from aiwm_site import views
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="docs"), name="root"),
+    path("", RedirectView.as_view(pattern_name="docs", http_method_names=["get", "head", "options"]), name="root"),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("schema", views.SchemaView.as_view(), name="schema"),

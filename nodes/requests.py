@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
 from common.validation import NO_CONTROL, CrossCheckedModel, Fault, StrictModel, custom_error
 from nodes.uris import uri_fault
@@ -65,7 +65,9 @@ class _NodeFields(CrossCheckedModel):
     enabled: bool = True
     vcpu_overcommit: Overcommit = Field(default=1.0, alias="vcpuOvercommit")
     gpus: list[GpuBody] = Field(default_factory=list, max_length=64)
-    os_images: list[ImageName] = Field(default_factory=list, max_length=100, alias="osImages")
+    os_images: list[ImageName] = Field(
+        default_factory=list, max_length=100, alias="osImages", json_schema_extra={"uniqueItems": True}
+    )
 
     @classmethod
     def cross_faults(cls, data: Mapping[str, Any]) -> Iterable[Fault]:
@@ -87,6 +89,10 @@ class NodeCreate(_NodeFields):
 
 class NodePatch(_NodeFields):
     """`PATCH /resources/nodes/<id>`: a JSON merge patch. `gpus` and `osImages` replace the whole list."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"dependentSchemas": {"lost": {"properties": {"enabled": {"const": False}}}}}
+    )
 
     name: Name = ""
     hostname: Hostname = ""

@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
@@ -10,30 +10,22 @@ from rest_framework.viewsets import ViewSet
 from accounts.actors import Actor
 from accounts.idempotency import idempotent
 from common.etags import etag, required_versions
-from common.paging import MAX_LIMIT, parse_page
+from common.paging import parse_page
 from common.validation import EmptyBody, parse
-from nodes import actions
-from nodes.documents import NodeDocument, NodeDoneDocument, NodeListDocument, NodeTaskDocument
+from nodes import actions, documentation
 from nodes.models import Node
 from nodes.queries import documents, find_node, list_page
 from nodes.requests import NodeCreate, NodePatch
-
-_PAGE = [
-    OpenApiParameter("page", int, description="From 1"),
-    OpenApiParameter("limit", int, description=f"1 to {MAX_LIMIT}, 20 by default"),
-]
-_IF_MATCH = [OpenApiParameter("If-Match", str, OpenApiParameter.HEADER, description="The ETag as GET gave it")]
-_TAGS = ["Nodes"]
 
 
 class NodeView(ViewSet):
     """Nodes, their GPUs and what of them is free. The last five fields of a node are shown to operators alone."""
 
-    @extend_schema(summary="List nodes", tags=_TAGS, parameters=_PAGE, responses={200: NodeListDocument})
+    @extend_schema(**documentation.LIST)
     def list(self, request: Request) -> Response:
         return Response(list_page(_actor(request), parse_page(request.query_params)))
 
-    @extend_schema(summary="Add a node (operators)", tags=_TAGS, request=NodeCreate, responses={201: NodeDocument})
+    @extend_schema(**documentation.CREATE)
     @idempotent
     def create(self, request: Request) -> Response:
         actor = _actor(request)
@@ -41,36 +33,25 @@ class NodeView(ViewSet):
         node = actions.create(actor, parse(NodeCreate, request.data))
         return _answer(actor, node, status=201, headers={"Location": f"/resources/nodes/{node.id}"})
 
-    @extend_schema(summary="Get a node", tags=_TAGS, responses={200: NodeDocument})
+    @extend_schema(**documentation.GET)
     def retrieve(self, request: Request, node_id: str) -> Response:
         actor = _actor(request)
         return _answer(actor, find_node(node_id))
 
-    @extend_schema(
-        summary="Change a node (operators)",
-        description="A JSON merge patch. `gpus` and `osImages` replace the whole list.",
-        tags=_TAGS,
-        parameters=_IF_MATCH,
-        request=NodePatch,
-        responses={200: NodeDocument},
-    )
+    @extend_schema(**documentation.PATCH)
     def partial_update(self, request: Request, node_id: str) -> Response:
         actor = _operator_of(request, node_id)
         versions = required_versions(request.headers.get("If-Match"))
         return _answer(actor, actions.update(actor, node_id, parse(NodePatch, request.data), versions))
 
-    @extend_schema(
-        summary="Delete a node (operators)", tags=_TAGS, parameters=_IF_MATCH, responses={200: NodeDoneDocument}
-    )
+    @extend_schema(**documentation.DELETE)
     def destroy(self, request: Request, node_id: str) -> Response:
         actor = _operator_of(request, node_id)
         parse(EmptyBody, request.data or {})
         actions.delete(actor, node_id, required_versions(request.headers.get("If-Match")))
         return Response({"success": True, "message": "Node deleted successfully"})
 
-    @extend_schema(
-        summary="Ask a node what it has (operators)", tags=_TAGS, request=None, responses={202: NodeTaskDocument}
-    )
+    @extend_schema(**documentation.REFRESH)
     @idempotent
     def refresh(self, request: Request, node_id: str) -> Response:
         actor = _operator_of(request, node_id)

@@ -6,9 +6,23 @@ The errors that an operation shares with others are added by the site; here stan
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 
-from common.paging import DEFAULT_LIMIT, MAX_LIMIT, MAX_PAGE
+from common.openapi import (
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    NOT_MODIFIED,
+    OWNING_ORG,
+    PAGE,
+    answer,
+    etag,
+    path_id,
+    problems,
+    query,
+    replayed,
+    response_header,
+)
 from common.schemas import OBJECT_ID
 from common.schemas import TASK_ID as TASK_ID_PATTERN
 from resources import examples, logs
@@ -35,99 +49,10 @@ from resources.response_models import (
 )
 from resources.states import Status
 
-PROBLEM = {"$ref": "#/components/schemas/Problem"}
-PROBLEM_TYPE = "application/problem+json"
-
-
-# Pieces
-
-
-def path_id(name: str, pattern: str, description: str, example: str) -> OpenApiParameter:
-    return OpenApiParameter(
-        name,
-        {"type": "string", "pattern": pattern},
-        OpenApiParameter.PATH,
-        required=True,
-        description=description,
-        examples=[OpenApiExample("Example", example)],
-    )
-
-
-def query(name: str, schema: dict[str, Any], description: str) -> OpenApiParameter:
-    return OpenApiParameter(name, schema, OpenApiParameter.QUERY, description=description, explode=_explode(schema))
-
-
-def _explode(schema: dict[str, Any]) -> bool | None:
-    """Several values of one parameter are comma-separated."""
-    return False if schema["type"] == "array" else None
-
-
-def request_header(name: str, schema: dict[str, Any], description: str) -> OpenApiParameter:
-    return OpenApiParameter(name, schema, OpenApiParameter.HEADER, description=description)
-
-
-def response_header(name: str, description: str, *statuses: int, always: bool = True) -> OpenApiParameter:
-    return OpenApiParameter(
-        name,
-        {"type": "string"},
-        OpenApiParameter.HEADER,
-        response=list(statuses),
-        required=always,
-        description=description,
-    )
-
-
-def answer(model: Any, description: str, example: Any, name: str = "Example") -> OpenApiResponse:
-    return OpenApiResponse(model, description, [OpenApiExample(name, example)])
-
-
-def problems(**described: str) -> dict[tuple[int, str], OpenApiResponse]:
-    """Errors of one's own, by status: `_409="..."`."""
-    return {
-        (int(status.lstrip("_")), PROBLEM_TYPE): OpenApiResponse(PROBLEM, description)
-        for status, description in described.items()
-    }
-
-
 VM = path_id("resource_id", OBJECT_ID, "The VM's id", examples.VM_ID)
 TASK_ID = path_id("task_id", TASK_ID_PATTERN, "The task's id", examples.TASK_ID)
-IF_MATCH = request_header(
-    "If-Match", {"type": "string"}, "The ETag of the VM as GET gave it: the change is made only if it still has it."
-)
-IF_NONE_MATCH = request_header("If-None-Match", {"type": "string"}, "An ETag: the answer is 304 if it still stands.")
-IDEMPOTENCY_KEY = request_header(
-    "Idempotency-Key",
-    {"type": "string", "pattern": "^[!-~]{1,255}$"},
-    "The same key and body within 24 hours answer the first response again and do nothing.",
-)
-OWNING_ORG = request_header(
-    "X-Org-Id",
-    {"type": "string", "pattern": OBJECT_ID},
-    "For operators: the organization that is to own it, instead of their own.",
-)
-PAGE = [
-    query(
-        "page", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": 1}, "From 1. Past the end is empty."
-    ),
-    query(
-        "limit",
-        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
-        "How many a page has.",
-    ),
-]
-NOT_MODIFIED = {304: OpenApiResponse(None, "What If-None-Match names is what would be sent.")}
 _CHANGED_SINCE = "If-Match did not match: the VM was changed since it was read."
 ACT = problems(_412=_CHANGED_SINCE)
-
-
-def etag(*statuses: int) -> OpenApiParameter:
-    return response_header("ETag", "For If-Match and If-None-Match.", *statuses)
-
-
-def replayed(status: int) -> OpenApiParameter:
-    return response_header(
-        "Idempotent-Replayed", "`true` where this is the answer that the same key had before.", status, always=False
-    )
 
 
 # VMs
@@ -374,7 +299,7 @@ TASK_CANCEL: dict[str, Any] = {
     "tags": _TASKS,
     "summary": "Cancel a task",
     "description": "One that no worker has begun. The VM is as it was before it was asked for.",
-    "parameters": [TASK_ID],
+    "parameters": [TASK_ID, IDEMPOTENCY_KEY, replayed(200)],
     "request": None,
     "responses": {200: answer(TaskDetails, "The task as it ended", examples.CANCELLED)},
 }
@@ -397,6 +322,7 @@ ESTIMATE: dict[str, Any] = {
     "tags": _FORMS,
     "summary": "Estimate what a VM would cost",
     "description": "By the hour, and by the month of 730 hours. Nothing is reserved.",
+    "parameters": [IDEMPOTENCY_KEY, replayed(200)],
     "request": EstimateBody,
     "responses": {200: answer(Estimate, "The price", examples.ESTIMATE)},
     "examples": [OpenApiExample("Two GPUs", examples.ESTIMATE_REQUEST, request_only=True)],

@@ -65,7 +65,9 @@ class VirtualMachineView(ViewSet):
     @idempotent_after_preparing
     def create(self, request: Request) -> Callable[[], Response]:
         actor = actor_of(request)
-        reserve = actions.prepare(actor, request.data, owning_org(actor, request.headers.get("X-Org-Id")))
+        org_id = owning_org(actor, request.headers.get("X-Org-Id"))
+        actor.require_write()  # before the body is looked at
+        reserve = actions.prepare(actor, request.data, org_id)
 
         def act() -> Response:
             row = row_of(reserve())

@@ -4,8 +4,9 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiExample
 
+from common.openapi import IDEMPOTENCY_KEY, IF_MATCH, answer, path_id, replayed
 from common.schemas import SNAPSHOT_ID, BodySchema
-from resources.documentation import ACT, IDEMPOTENCY_KEY, IF_MATCH, VM, answer, path_id, replayed
+from resources.documentation import ACT, VM
 from resources.examples import TASK_ID, VM_ID
 from resources.request_schemas import NOT_BLANK
 from resources.response_models import Accepted
@@ -102,6 +103,6 @@ DELETE: dict[str, Any] = {
     "tags": _TAGS,
     "summary": "Delete a snapshot",
     "description": "In `running` and `stopped`; one that failed, too.",
-    "parameters": [VM, _SNAPSHOT],
+    "parameters": [VM, _SNAPSHOT, IF_MATCH],
     "responses": {202: answer(Accepted, "A task deletes it", DELETE_EXAMPLE)},
 }

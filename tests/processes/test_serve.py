@@ -27,7 +27,7 @@ class Served:
         self.api = Api(free_port())
         began = time.monotonic()
         self.process = site.manage("serve", "--port", str(self.api.port))
-        wait_for(self._is_ready, 40, "the site")
+        wait_for(self._is_ready, 120, "the site")
         self.seconds = time.monotonic() - began
 
     def _is_ready(self) -> bool:

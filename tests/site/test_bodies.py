@@ -6,7 +6,7 @@ import pytest
 from django.test import RequestFactory
 
 from aiwm_site.middleware import BodyLimitMiddleware
-from aiwm_site.parsers import MAX_DEPTH
+from aiwm_site.parsers import MAX_DEPTH, read_object
 
 pytestmark = pytest.mark.urls("tests.site.urls")
 
@@ -83,6 +83,8 @@ def test_it_reads_as_deep_as_it_says(client):
         "application/xml",
         "application/json; charset=latin-1",
         "nonsense",
+        "*/*",
+        "application/*",
         "a/b;" + "c" * 500,
         "",
     ],
@@ -157,3 +159,11 @@ def test_it_answers_nothing_with_nothing(client):
     response = client.delete("/t/echo")
     assert response.status_code == 204
     assert response.content == b""
+
+
+@pytest.mark.parametrize(
+    ("written", "read"), [(b"8.0", 8), (b"8e0", 8), (b"8.5", 8.5), (b"-0.0", 0), (b"1e300", 1e300)]
+)
+def test_it_reads_a_number_without_a_fraction_as_a_count(written, read):
+    value = read_object(b'{"n": ' + written + b"}")["n"]
+    assert (value, type(value)) == (read, type(read))

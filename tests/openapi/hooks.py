@@ -1,0 +1,64 @@
+"""What schemathesis cannot know: the ids of things that are there, and addresses that fit each other.
+
+Only what is well-formed is replaced: what was generated to be refused stays as it is.
+"""
+
+import ipaddress
+import os
+import re
+from typing import Any
+
+import schemathesis
+
+NODE_ID = os.environ["AIWM_NODE_ID"]
+DEVICES = 4
+_OBJECT_ID = re.compile(r"[0-9a-f]{24}")
+_DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,39}")
+_PROFILE = re.compile(r"[1-7]g\.[1-9][0-9]{0,2}gb")
+
+
+@schemathesis.hook
+def map_body(context: Any, body: Any) -> Any:
+    if not isinstance(body, dict):
+        return body
+    if _is(body.get("nodeId"), _OBJECT_ID):
+        body = {**body, "nodeId": NODE_ID}
+    if isinstance(body.get("config"), dict):
+        body = {**body, "config": _known(body["config"])}
+    return body
+
+
+def _known(config: dict[str, Any]) -> dict[str, Any]:
+    gpu, network = config.get("gpuConfig"), config.get("networkConfig")
+    if isinstance(gpu, dict) and gpu.get("enabled") is True:
+        config = {**config, "gpuConfig": _of_the_node(gpu)}
+    if isinstance(network, dict) and network.get("ipMode") == "static":
+        config = {**config, "networkConfig": _fitting(network)}
+    return config
+
+
+def _of_the_node(gpu: dict[str, Any]) -> dict[str, Any]:
+    devices = gpu.get("deviceIds")
+    if isinstance(devices, list) and devices and all(_is(device, _DEVICE) for device in devices):
+        wanted = len(devices)
+        if wanted == len(set(devices)) and wanted <= 64:
+            gpu = {**gpu, "deviceIds": [f"GPU-{number}" for number in range(min(wanted, DEVICES))]}
+    if _is(gpu.get("migProfile"), _PROFILE):
+        gpu = {**gpu, "migProfile": "1g.5gb"}
+    return gpu
+
+
+def _fitting(network: dict[str, Any]) -> dict[str, Any]:
+    """The second and the first host of the subnet in which the address lies."""
+    try:
+        subnet = ipaddress.IPv4Network(f"{network['ipAddress']}/{network['netmask']}", strict=False)
+        ipaddress.IPv4Address(network["gateway"])
+    except (KeyError, ValueError):
+        return network
+    if not 1 <= subnet.prefixlen <= 30:
+        return network
+    return {**network, "ipAddress": str(subnet[2]), "gateway": str(subnet[1])}
+
+
+def _is(value: object, pattern: re.Pattern[str]) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
