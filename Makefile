@@ -45,7 +45,8 @@ format: .venv/.dev ## let ruff write the sources
 	$(BIN)/ruff format .
 
 bench: .venv/.dev ## measure the API
-	$(BIN)/python bench/run.py
+	$(BIN)/python -m bench
+	$(BIN)/python -m tests.postgres $(BIN)/python -m bench
 
 requirements: .venv/.dev ## lock the dependencies of pyproject.toml anew
 	$(COMPILE) -o requirements.txt pyproject.toml

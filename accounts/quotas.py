@@ -7,10 +7,10 @@ import logging
 from dataclasses import dataclass, fields
 from typing import Any
 
-from django.db.models import Case, F, Q, Value, When
+from django.db.models import Case, F, Value, When
 
 from accounts.models import Organization
-from common.db import atomic
+from common.db import atomic, whole
 from common.errors import Conflict, NotFound, QuotaExceeded
 
 log = logging.getLogger(__name__)
@@ -78,24 +78,24 @@ def quota_document(org: Organization) -> dict[str, int]:
 
 
 def _add(org_id: str, growth: Usage) -> None:
-    grows = Q()
-    shrinks = Q()
+    grows: dict[str, Any] = {}
+    shrinks: dict[str, Any] = {}
     added: dict[str, Any] = {}
     for name in NAMES:
         amount = getattr(growth, name)
         if amount > 0:
-            grows &= Q(**{f"used_{name}__lte": F(f"quota_{name}") - amount})
+            grows[f"used_{name}__lte"] = F(f"quota_{name}") - whole(amount)
         elif amount < 0:
-            shrinks &= Q(**{f"used_{name}__gte": -amount})
+            shrinks[f"used_{name}__gte"] = -amount
         if amount:
-            added[f"used_{name}"] = F(f"used_{name}") + amount
+            added[f"used_{name}"] = F(f"used_{name}") + whole(amount)
     if not added:
         if not Organization.objects.filter(pk=org_id).exists():
             raise NotFound("There is no such organization.")
         return
-    if Organization.objects.filter(grows, shrinks, pk=org_id).update(**added):
+    if Organization.objects.filter(pk=org_id, **grows, **shrinks).update(**added):
         return
-    if shrinks and Organization.objects.filter(grows, pk=org_id).update(**_floored(growth)):
+    if shrinks and Organization.objects.filter(pk=org_id, **grows).update(**_floored(growth)):
         log.error("the usage of an organization was too low; recount it", extra={"org_id": org_id})
         return
     raise _refusal(org_id, growth)

@@ -50,9 +50,11 @@ class ForgivingNegotiation(DefaultContentNegotiation):
     def select_renderer(
         self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
+        renderers = list(renderers)
+        if len(renderers) == 1:
+            return renderers[0], str(renderers[0].media_type)
         try:
             renderer, media_type = super().select_renderer(request, renderers, format_suffix)
         except NotAcceptable:
-            renderer = next(iter(renderers))
-            media_type = str(renderer.media_type)
+            return renderers[0], str(renderers[0].media_type)
         return renderer, media_type

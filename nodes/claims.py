@@ -1,8 +1,8 @@
 """What one VM holds alone: GPUs, MIG instances and addresses.
 
 A claim is a row whose primary key names the thing, so that a second holder cannot be written, on any engine.
-The rows are inserted in the order of their keys, and those that another has written first are left out; whether all
-are ours is read afterwards. Claims are rows of the transaction around: where something else fails, they were
+Rows of GPUs are inserted in the order of their keys, and those that another has written first are left out; whether
+all are ours is read afterwards. Claims are rows of the transaction around: where something else fails, they were
 never there.
 """
 
@@ -10,6 +10,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
+from django.db import IntegrityError
 from django.db.models import F
 
 from common.db import atomic
@@ -79,9 +80,11 @@ def faults(node_id: str, device_ids: Sequence[str], profile: str | None) -> list
 @atomic
 def take_address(vm_id: str, org_id: str, segment: str, vlan_id: int | None, address: str) -> None:
     """Take a static address of a network. Raises Conflict; it never says who has it."""
-    if not _insert(vm_id, org_id, [address_key(segment, vlan_id, address)]):
+    try:
+        Claim(key=address_key(segment, vlan_id, address), vm_id=vm_id, org_id=org_id).save(force_insert=True)
+    except IntegrityError as e:
         network = "" if vlan_id is None else f" of VLAN {vlan_id}"
-        raise Conflict(f"The address {address}{network} is taken by another VM. Choose another.")
+        raise Conflict(f"The address {address}{network} is taken by another VM. Choose another.") from e
 
 
 @atomic

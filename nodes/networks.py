@@ -4,6 +4,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from django.conf import settings
 
+from common.db import one_or_none
 from common.errors import FieldError
 from nodes.models import Network
 
@@ -22,7 +23,7 @@ def faults(
 
     A VLAN of other organizations cannot be told from one that is not there, save by operators.
     """
-    network = Network.objects.filter(segment=segment, vlan_id=vlan_id or 0).first()
+    network = one_or_none(Network.objects.filter(segment=segment, vlan_id=vlan_id or 0))
     if network is None:
         open_to_all = vlan_id is None or settings.OPEN_VLANS
         return [] if open_to_all else [_unknown(vlan_id)]

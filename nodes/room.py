@@ -7,14 +7,23 @@ import logging
 from dataclasses import astuple, dataclass
 from typing import Any
 
-from django.db.models import F, Q
+from django.db.models import F, QuerySet
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Greatest
 
-from common.db import atomic
+from common.db import atomic, whole
 from common.errors import Conflict
 from nodes.models import Node
 
 log = logging.getLogger(__name__)
+
+_ANY = Node.objects.all()
+_TAKES_NEW = Node.objects.filter(enabled=True, lost=False)
+_LIMITS: dict[str, Combinable] = {
+    "vcpus": F("cap_vcpus") * F("vcpu_overcommit"),
+    "ram_mb": F("cap_ram_mb"),
+    "disk_gb": F("cap_disk_gb"),
+}
 
 
 @dataclass(frozen=True)
@@ -48,8 +57,7 @@ def free(node: Node) -> Room:
 @atomic
 def reserve(node_id: str, room: Room, new: bool = True) -> None:
     """Promise room. For a `new` VM the node must also be enabled and not lost. Raises Conflict."""
-    where = Q(enabled=True, lost=False) if new else Q()
-    if not _add(node_id, room, where):
+    if not _add(node_id, room, _TAKES_NEW if new else _ANY):
         raise _refusal(node_id, room, new)
 
 
@@ -57,7 +65,7 @@ def reserve(node_id: str, room: Room, new: bool = True) -> None:
 def change(node_id: str, before: Room, after: Room) -> None:
     """Promise a VM `after` instead of `before`. What does not grow needs no room. Raises Conflict."""
     growth = after - before
-    if growth != Room() and not _add(node_id, growth, Q()):
+    if growth != Room() and not _add(node_id, growth, _ANY):
         raise _refusal(node_id, growth, new=False)
 
 
@@ -70,7 +78,7 @@ def count(node_id: str, room: Room) -> None:
 
 def give_back(node_id: str, room: Room) -> None:
     """Take a promise back. Never fails: where so much was never promised the books are wrong, and a recount is due."""
-    if _add(node_id, Room() - room, Q()):
+    if _add(node_id, Room() - room, _ANY):
         return
     log.error("more room given back than was promised: recount it", extra={"node": node_id, "room": str(room)})
     names = ("vcpus", "ram_mb", "disk_gb")
@@ -78,17 +86,17 @@ def give_back(node_id: str, room: Room) -> None:
     Node.objects.filter(pk=node_id).update(**left)
 
 
-def _add(node_id: str, room: Room, where: Q) -> bool:
-    limits = {"vcpus": F("cap_vcpus") * F("vcpu_overcommit"), "ram_mb": F("cap_ram_mb"), "disk_gb": F("cap_disk_gb")}
+def _add(node_id: str, room: Room, nodes: QuerySet[Node]) -> bool:
+    fits: dict[str, Any] = {}
     added: dict[str, Any] = {}
-    for name, limit in limits.items():
+    for name, limit in _LIMITS.items():
         amount = getattr(room, name)
         if amount > 0:
-            where &= Q(**{f"used_{name}__lte": limit - amount})
+            fits[f"used_{name}__lte"] = limit - whole(amount)
         elif amount < 0:
-            where &= Q(**{f"used_{name}__gte": -amount})
-        added[f"used_{name}"] = F(f"used_{name}") + amount
-    return Node.objects.filter(where, pk=node_id).update(**added) == 1
+            fits[f"used_{name}__gte"] = -amount
+        added[f"used_{name}"] = F(f"used_{name}") + whole(amount)
+    return nodes.filter(pk=node_id, **fits).update(**added) == 1
 
 
 def _refusal(node_id: str, room: Room, new: bool) -> Conflict:

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.actors import Actor
-from common.db import Again, atomic
+from common.db import Again, atomic, one_or_none
 from common.errors import (
     ActionNotAllowed,
     Conflict,
@@ -50,18 +50,25 @@ from tasks.queue import enqueue
 from vmbackends import get_backend
 from vmbackends.base import PowerIntent
 
+# Of the node only what a create looks at: each column more is work for Django in every query.
+_IMAGES = (
+    NodeImage.objects.select_related("node")
+    .filter(node__deleted_at=None)
+    .only("node__name", "node__segment", "node__online", "node__last_seen")
+)
+
 # Create, edit, delete
 
 
-def create(actor: Actor, data: object, org_id: str | None = None) -> str:
-    """Reserve a VM from a create body and give its id. `org_id` is another owner, for operators.
+def create(actor: Actor, data: object, org_id: str | None = None) -> VirtualMachine:
+    """Reserve a VM from a create body. `org_id` is another owner, for operators.
 
     Raises ValidationFailed with every fault, Conflict, QuotaExceeded, Unsupported, Forbidden.
     """
     return prepare(actor, data, org_id)()
 
 
-def prepare(actor: Actor, data: object, org_id: str | None = None) -> Callable[[], str]:
+def prepare(actor: Actor, data: object, org_id: str | None = None) -> Callable[[], VirtualMachine]:
     """The first half of `create`, which changes nothing and may take a while; gives the second, one transaction."""
     actor.require_write()
     if actor.user_id is None:
@@ -82,7 +89,7 @@ def _reserve(
     node: Node,
     body: CreateBody,
     secret: tuple[Any, str] | None,
-) -> str:
+) -> VirtualMachine:
     allocated = holdings.take(vm_id, org_id, node, Wants(body.config))
     now = timezone.now()
     vm = VirtualMachine(
@@ -103,7 +110,7 @@ def _reserve(
         secrets.store(vm_id, secret)
     logs.record(vm_id, "info", f"VM created on {node.name}")
     _audit(actor, vm, "vm.create", after={"name": body.name, "nodeId": node.id, "config": config_document(body.config)})
-    return vm_id
+    return vm
 
 
 def update(actor: Actor, vm_id: str, patch: object, if_match: Collection[int] | None = None) -> None:
@@ -352,7 +359,7 @@ def _checked_node(actor: Actor, org_id: str, vm_id: str, body: CreateBody, new_g
     `new_gpus` off: it has its GPUs already, and keeps them also where the node reports them no more.
     Raises ValidationFailed with every fault, or Unsupported for an image that the node does not have.
     """
-    node = Node.objects.filter(pk=body.node_id).first()
+    node, has_image = _node_and_image(body)
     faults = [] if node else [FieldError("nodeId", "not_found", "There is no such node")]
     if node:
         network = body.config.network_config
@@ -367,12 +374,18 @@ def _checked_node(actor: Actor, org_id: str, vm_id: str, body: CreateBody, new_g
     faults += [FieldError(f"config.{f.field}", f.code, f.message) for f in get_backend().check(spec)]
     if node is None or faults:
         raise ValidationFailed(faults)
-    if not NodeImage.objects.filter(node=node, os_image=body.config.os_image).exists():
+    if not has_image:
         raise Unsupported(
             f"{node.name} does not have the image {body.config.os_image}. Choose another node or image; "
             "GET /resources/catalog tells which node has which."
         )
     return node
+
+
+def _node_and_image(body: CreateBody) -> tuple[Node | None, bool]:
+    """The node that a body names, and whether it has the image: one query where it has."""
+    image = one_or_none(_IMAGES.filter(node_id=body.node_id, os_image=body.config.os_image))
+    return (image.node, True) if image else (one_or_none(Node.objects.filter(pk=body.node_id)), False)
 
 
 def _gpu_faults(config: VirtualMachineConfig, node: Node) -> list[FieldError]:

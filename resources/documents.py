@@ -1,11 +1,13 @@
 """A VM as the API shows it, built from one tuple of columns: no model objects on a read."""
 
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import orjson
 
 from common.times import isoformat
+from resources.models import VirtualMachine
 from resources.states import Status, allowed_actions
 
 # In the order of VmRow's fields.
@@ -41,6 +43,14 @@ class VmRow(NamedTuple):
     updated_at: datetime
     last_seen: datetime | None
     node_online: bool
+
+
+_of_row = attrgetter(*(name.replace("__", ".") for name in COLUMNS))
+
+
+def row_of(vm: VirtualMachine) -> VmRow:
+    """The same of a row that is at hand, with its node."""
+    return VmRow(*_of_row(vm))
 
 
 def list_document(row: VmRow) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from common.validation import EmptyBody, parse
 from nodes.models import NodeImage
 from resources import actions, documentation
 from resources.catalog import catalog
-from resources.documents import detail_document, status_document
+from resources.documents import detail_document, row_of, status_document
 from resources.pricing import estimate, parse_estimate
 from resources.queries import find_row, list_page, parse_list_query
 from resources.requests import ForceBody
@@ -33,10 +33,14 @@ def actor_of(request: Request) -> Actor:
 
 
 def writer_of(request: Request, vm_id: str) -> Actor:
-    """Who asks to change this VM: what they may not know of is not found, before a body or header is looked at."""
+    """Who asks to change this VM: what they may not know of is not found, before a body or header is looked at.
+
+    A request that brings neither leaves it to its action, which looks for the VM first.
+    """
     actor = actor_of(request)
-    find_row(actor, vm_id)
-    actor.require_write()
+    if request.META.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_IF_MATCH" in request.META:
+        find_row(actor, vm_id)
+        actor.require_write()
     return actor
 
 
@@ -66,7 +70,7 @@ class VirtualMachineView(ViewSet):
         reserve = actions.prepare(actor, request.data, org_id)
 
         def act() -> Response:
-            row = find_row(actor, reserve())
+            row = row_of(reserve())
             headers = {"Location": f"/resources/{row.id}", "ETag": etag(row.version)}
             return Response(detail_document(row, actor.may_write), status=201, headers=headers)
 

@@ -61,6 +61,7 @@ class Task(models.Model):
         indexes = (
             models.Index(fields=("status", "not_before"), name="task_queue"),
             models.Index(fields=("org_id", "-created_at"), name="task_of_org"),
+            models.Index(fields=("-created_at", "-id"), name="task_created_first"),
         )
 
     def __str__(self) -> str:

@@ -31,6 +31,25 @@ def test_it_ends_after_fifteen_minutes(client_of, time_machine):
     assert response.json()["code"] == "token_not_valid"
 
 
+def test_it_verifies_a_token_once(client_of, monkeypatch):
+    client = client_of(UserFactory())
+    assert client.get("/things").status_code == 200
+
+    monkeypatch.delattr(tokens, "AccessToken")
+
+    assert client.get("/things").status_code == 200
+
+
+def test_it_believes_no_token_that_is_like_a_good_one():
+    good = tokens.issue(UserFactory()).access
+    other = tokens.issue(OperatorFactory()).access
+    assert APIClient().get("/things", HTTP_AUTHORIZATION=f"Bearer {good}").status_code == 200
+
+    forged = ".".join((other.rsplit(".", 1)[0], good.rsplit(".", 1)[1]))
+
+    assert APIClient().get("/things", HTTP_AUTHORIZATION=f"Bearer {forged}").status_code == 401
+
+
 @pytest.mark.parametrize(
     ("header", "code"),
     [

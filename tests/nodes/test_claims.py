@@ -296,12 +296,6 @@ def test_it_gives_an_address_once_a_network():
     assert claims_of(second) == ["ip:default:0:192.168.100.10", "ip:other:100:192.168.100.10"]
 
 
-def test_it_loses_a_race_for_an_address(monkeypatch):
-    rival_before(monkeypatch, "ip:default:0:10.0.0.5")
-    with pytest.raises(Conflict, match=r"The address 10\.0\.0\.5 is taken"):
-        claims.take_address(vm(), ORG, "default", None, "10.0.0.5")
-
-
 # Giving back
 
 

@@ -94,6 +94,15 @@ def test_it_reserves_what_the_vm_needs(client_of):
     assert len([key for key in keys if key.startswith("gpu:")]) == 16
 
 
+def test_it_reads_twice_and_writes_each_row_once(client_of, django_assert_num_queries):
+    body = create_body(NodeFactory(), config=vm_config(networkConfig=static_network("192.168.100.9")))
+    client = client_of(UserFactory())
+
+    # The node with its image, the network; quota, room, address, VM, log and audit trail between two of a savepoint.
+    with django_assert_num_queries(2 + 6 + 2):
+        assert client.post("/resources", body, format="json").status_code == 201
+
+
 def test_it_writes_the_log_and_the_audit_trail(client_of):
     user = UserFactory()
 

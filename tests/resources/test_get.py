@@ -1,12 +1,10 @@
 """GET /resources/:id"""
 
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Role
 from resources.states import Status
-from tests.factories import OperatorFactory, UserFactory, VirtualMachineFactory
+from tests.factories import NodeFactory, OperatorFactory, UserFactory, VirtualMachineFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -58,14 +56,15 @@ def test_it_does_not_find_what_is_not_there(client_of, vm_id):
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
-def test_it_takes_one_query(client_of):
-    user = UserFactory()
-    vm, client = own_vm(user, status=Status.RUNNING), client_of(user)
+@pytest.mark.parametrize("others", [0, 99])
+def test_it_takes_one_query_at_any_size(client_of, django_assert_num_queries, others):
+    user, node = UserFactory(), NodeFactory(cap_vcpus=1000)
+    vm, client = own_vm(user, node=node, status=Status.RUNNING), client_of(user)
+    VirtualMachineFactory.create_batch(others, organization=user.organization, owner=user, node=node)
 
-    with CaptureQueriesContext(connection) as queries:
-        client.get(f"/resources/{vm.id}")
-
-    assert len(queries) == 1
+    for path in (f"/resources/{vm.id}", f"/resources/{vm.id}/status"):
+        with django_assert_num_queries(1):
+            assert client.get(path).status_code == 200
 
 
 def test_it_shows_an_error_where_there_is_one(client_of):

@@ -1,6 +1,7 @@
 """POST /resources/:id/start, stop and restart; and every cell of the table of statuses and actions"""
 
 import pytest
+from django.db import connection
 
 from accounts.models import Role
 from resources.models import LogEntry, VirtualMachine, VmSecret
@@ -168,6 +169,15 @@ def test_it_refuses_a_viewer(client_of, action):
 @pytest.mark.parametrize("action", LIFECYCLE)
 def test_it_hides_another_organizations_vm(client_of, action):
     assert client_of(UserFactory()).post(f"/resources/{VirtualMachineFactory().id}/{action}").status_code == 404
+
+
+def test_it_reads_once_and_writes_each_row_once(client_of, django_assert_num_queries):
+    user = UserFactory()
+    vm, client = own_vm(user), client_of(user)
+
+    # The VM; its task, the VM, log and audit trail between two of a savepoint. PostgreSQL notifies the workers besides.
+    with django_assert_num_queries(1 + 4 + 2 + (connection.vendor == "postgresql")):
+        assert client.post(f"/resources/{vm.id}/start").status_code == 202
 
 
 def test_it_honours_if_match(client_of):

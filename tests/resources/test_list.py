@@ -1,7 +1,8 @@
 """GET /resources"""
 
 import pytest
-from django.test.utils import CaptureQueriesContext
+import time_machine
+from django.utils import timezone
 
 from accounts.models import Role
 from resources.states import Status
@@ -145,19 +146,45 @@ def test_it_refuses_parameters_that_it_does_not_know(client_of, query):
     assert answer.json()["errors"][0]["field"] == query.split("=")[0]
 
 
-def test_it_takes_two_queries_at_any_size(client_of):
-    from django.db import connection
-
+@pytest.mark.parametrize("number", [1, 100])
+def test_it_takes_two_queries_at_any_size(client_of, django_assert_num_queries, number):
     user = UserFactory()
     client = client_of(user)
-    VirtualMachineFactory.create_batch(30, organization=user.organization, owner=user)
+    node = NodeFactory(cap_vcpus=1000)
+    VirtualMachineFactory.create_batch(number, organization=user.organization, owner=user, node=node)
 
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
-        assert len(client.get("/resources?limit=100").json()["data"]) == 30
+    with django_assert_num_queries(2):
+        assert len(client.get("/resources?limit=100").json()["data"]) == number
 
-    assert len(queries) == 2
+
+def test_it_counts_very_many_anew_every_five_seconds_for_an_operator_alone(
+    client_of, django_assert_num_queries, monkeypatch
+):
+    monkeypatch.setattr("resources.queries.MANY", 2)
+    vms = VirtualMachineFactory.create_batch(2)
+    operator, member = client_of(OperatorFactory()), client_of(vms[0].owner)
+
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+        assert operator.get("/resources").json()["pagination"]["total"] == 2
+        VirtualMachineFactory(organization=vms[0].organization, owner=vms[0].owner)
+        clock.shift(4)
+        with django_assert_num_queries(1):
+            page = operator.get("/resources").json()
+        assert (len(page["data"]), page["pagination"]["total"]) == (3, 2)
+        assert operator.get("/resources?search=vm").json()["pagination"]["total"] == 3
+        assert member.get("/resources").json()["pagination"]["total"] == 2
+        clock.shift(2)
+        assert operator.get("/resources").json()["statistics"]["byStatus"]["queued"] == 3
+
+
+def test_it_counts_anew_each_time_where_that_is_quick(client_of):
+    client = client_of(OperatorFactory())
+    VirtualMachineFactory()
+    assert client.get("/resources").json()["pagination"]["total"] == 1
+
+    VirtualMachineFactory()
+
+    assert client.get("/resources").json()["pagination"]["total"] == 2
 
 
 def test_it_does_not_list_a_deleted_vm(client_of):

@@ -90,8 +90,7 @@ class Command(BaseCommand):
 
     def do_create(self, actor: Actor, options: dict[str, Any]) -> None:
         with audit.attempt(actor, "vm.create", object_type="vm", org_id=actor.org_id):
-            vm_id = actions.create(actor, body_of(options), find_org(actor, options["org"]))
-        vm = find_vm(actor, vm_id)
+            vm = actions.create(actor, body_of(options), find_org(actor, options["org"]))
         self.console.print(f"Created {vm.name} ({vm.id}) on {vm.node.name}.")
         if options["start"]:
             self._change(actor, [vm], actions.start, {**options, "verb": "start"})
