@@ -6,6 +6,7 @@ Nothing here deletes: a user is switched off, and an organization stays for what
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from django.contrib.auth.models import Group
 from django.db.models import F
 
 from accounts import audit
@@ -111,6 +112,14 @@ def record_permissions(actor: Actor, user: User, before: Mapping[str, Any], afte
     """Say which groups and permissions were changed, where a form of Django's has done it."""
     if before != after:
         _record(actor, "user.change_permissions", user, before, after)
+
+
+def record_group(actor: Actor, action: str, group: Group, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Say what a group allows now, where a form of Django's has changed it."""
+    if before != after:
+        audit.record(
+            actor, action, object_type="group", object_id=str(group.pk), org_id=None, before=before, after=after
+        )
 
 
 @atomic

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from accounts.models import Role, User
@@ -69,6 +69,17 @@ class Actor:
 
 # What the platform does by itself: reconciliation, clean-up, coming on again after a node's reboot.
 SYSTEM = Actor(user_id=None, username="system", org_id="", role=Role.VIEWER, is_operator=True, via="system")
+# Who runs a command that asks for nobody's name.
+SYSTEM_COMMAND = replace(SYSTEM, via="command")
+
+
+def stranger(via: Via, address: str = "", request_id: str = "") -> Actor:
+    """Somebody who has not said who they are, or not truly. They act nowhere: only the audit trail names them."""
+    return Actor(
+        user_id=None, username="anonymous", org_id="", role=Role.VIEWER, is_operator=False, via=via, address=address,
+        request_id=request_id,
+    )  # fmt: skip
+
 
 _current: ContextVar[Actor | None] = ContextVar("actor", default=None)
 

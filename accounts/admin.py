@@ -11,15 +11,15 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
-from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 
-from accounts import actions, guard
-from accounts.adminbase import ActingAdmin, admin_actor
+from accounts import actions, audit, guard
+from accounts.adminbase import ActingAdmin, RecordingAdmin, admin_actor
 from accounts.forms import LoginForm, UserForm
 from accounts.models import AuditEntry, IdempotencyKey, LoginFailure, Organization, UsedRefresh, User
 from accounts.quotas import NAMES
 from common.admin import ReadOnlyAdmin
+from common.errors import ValidationFailed
 
 admin.site.login_form = LoginForm
 admin.site.unregister(Group)
@@ -28,8 +28,24 @@ _POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
+class GroupAdmin(DjangoGroupAdmin, RecordingAdmin):
     """What staff may do in the admin, by group. Only superusers hand it out."""
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """None: the site's own would delete several at once, and not as `delete_model` does."""
+        return {}
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        group = form.instance
+        before = {"name": form.initial.get("name"), "permissions": _codenames(group)} if change else {}
+        super().save_related(request, form, formsets, change)
+        after = {"name": group.name, "permissions": _codenames(group)}
+        actions.record_group(admin_actor(request), "group.change" if change else "group.create", group, before, after)
+
+    def delete_model(self, request: HttpRequest, obj: Group) -> None:
+        before = {"name": obj.name, "permissions": _codenames(obj)}
+        actions.record_group(admin_actor(request), "group.delete", obj, before, {})
+        super().delete_model(request, obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return _is_superuser(request)
@@ -116,15 +132,23 @@ class UserAdmin(ActingAdmin, DjangoUserAdmin):  # type: ignore[type-arg] # no ge
             before = User.objects.filter(pk=id).first()
             response: HttpResponse = super().user_change_password(request, id, form_url)
             after = User.objects.filter(pk=id).first()
-            if before is not None and after is not None and before.password != after.password:
+            changed = before is not None and after is not None and before.password != after.password
+            if after is not None and changed:
                 actions.record_password(admin_actor(request), after)
+        if after is not None and request.method == "POST" and not changed:
+            audit.refused(
+                admin_actor(request), "user.set_password", code=ValidationFailed.code, detail="It is not allowed",
+                object_type="user", object_id=after.id, org_id=after.organization_id,
+            )  # fmt: skip
         return response
 
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
-    list_display = ("at", "actor_name", "action", "object_type", "object_id", "via", "address")
-    list_filter = ("via", "object_type")
+    list_display = (
+        "at", "actor_name", "action", "outcome", "code", "count", "object_type", "object_id", "via", "address",
+    )  # fmt: skip
+    list_filter = ("outcome", "via", "object_type")
     search_fields = ("actor_name", "action", "object_id", "request_id")
     date_hierarchy = "at"
     show_full_result_count = False
@@ -175,6 +199,10 @@ class IdempotencyKeyAdmin(ReadOnlyAdmin):
 
 def _is_superuser(request: HttpRequest) -> bool:
     return isinstance(request.user, User) and request.user.is_superuser
+
+
+def _codenames(group: Group) -> list[str]:
+    return sorted(group.permissions.values_list("codename", flat=True))
 
 
 def _permissions(user: User) -> dict[str, list[str]]:

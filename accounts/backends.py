@@ -6,9 +6,10 @@ from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
 from django.http import HttpRequest
 
-from accounts import guard
+from accounts import guard, logins
 from accounts.models import User
 from common.addresses import client_address
+from common.errors import NotAuthenticated, Throttled
 
 
 class GuardedBackend(ModelBackend):
@@ -26,10 +27,19 @@ class GuardedBackend(ModelBackend):
         if password == username and not settings.DEBUG:
             password = ""  # as of the demo's accounts; it fails below like any other wrong one
         address = client_address(request) if request is not None else ""
-        guard.check(username, address)
-        user = super().authenticate(request, username=username, password=password)
-        if not isinstance(user, User):
-            guard.failed(username, address)
-            return None
-        guard.succeeded(username, address)
-        return user
+        try:
+            guard.check(username, address)
+            user = super().authenticate(request, username=username, password=password)
+            if isinstance(user, User):
+                guard.succeeded(username, address)
+                return user
+        except Throttled as e:
+            logins.refused(request, username, "login", e.code, "Locked out")
+            raise
+        logins.refused(request, username, "login", NotAuthenticated.code, "Wrong user name or password")
+        if guard.failed(username, address):
+            logins.refused(request, username, "lockout", Throttled.code, "Locked out for too many failed log-ins")
+        else:
+            # Of many guesses at once those that end after the lock must look alike, or the one that differs is right.
+            guard.check(username, address)
+        return None

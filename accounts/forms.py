@@ -6,7 +6,10 @@ from django import forms
 from django.contrib.auth.forms import UserChangeForm as DjangoUserChangeForm
 from unfold.forms import AuthenticationForm, UserChangeForm
 
-from common.errors import Throttled
+from accounts import logins
+from accounts.models import User
+from accounts.throttling import take_login
+from common.errors import Forbidden, Throttled
 
 
 class LoginForm(AuthenticationForm):  # type: ignore[misc] # unfold has no types
@@ -14,10 +17,19 @@ class LoginForm(AuthenticationForm):  # type: ignore[misc] # unfold has no types
 
     def clean(self) -> dict[str, Any]:
         try:
+            take_login(self.request, "admin")
             cleaned: dict[str, Any] = super().clean()
         except Throttled as e:
             raise forms.ValidationError(e.message, code="throttled") from e
+        logins.done(self.request, self.get_user())
         return cleaned
+
+    def confirm_login_allowed(self, user: User) -> None:
+        try:
+            super().confirm_login_allowed(user)
+        except forms.ValidationError:
+            logins.refused(self.request, user.username, "login", Forbidden.code, "No operator")
+            raise
 
 
 class UserForm(UserChangeForm):  # type: ignore[misc] # unfold has no types

@@ -30,8 +30,9 @@ def check(username: str, address: str) -> None:
 
 
 @atomic
-def failed(username: str, address: str) -> None:
-    """Count one failure. Failures that lie further back than a lock-out lasts are forgotten."""
+def failed(username: str, address: str) -> bool:
+    """Count one failure; True if the pair is locked out by it. Failures that lie further back than a lock-out lasts
+    are forgotten."""
     now = timezone.now()
     key = key_of(username, address)
     lock = _lock()
@@ -39,8 +40,11 @@ def failed(username: str, address: str) -> None:
     row = LoginFailure.objects.filter(key=key)
     row.filter(Q(last_at__lte=now - lock) | Q(locked_until__lte=now)).update(failures=0, last_at=now, locked_until=None)
     row.update(failures=F("failures") + 1, last_at=now)
-    if row.filter(failures__gte=settings.LOGIN_FAILURES, locked_until=None).update(locked_until=now + lock):
-        log.warning("log-in locked out", extra={"username": username, "address": address})
+    locked = row.filter(failures__gte=settings.LOGIN_FAILURES, locked_until=None).update(locked_until=now + lock) == 1
+    if locked:
+        # Not the name: some type their password there.
+        log.warning("log-in locked out", extra={"address": address})
+    return locked
 
 
 def succeeded(username: str, address: str) -> None:

@@ -98,7 +98,7 @@ def _digest(request: Request, given: str) -> str:
 
 def _body(request: Request) -> str:
     """An HMAC, for a body may hold a password. What else decides what is done counts as part of the body."""
-    beside = "\n".join((request.META.get("QUERY_STRING", ""), request.headers.get("X-Org-Id", "")))
+    beside = "\n".join((request.META.get("QUERY_STRING", ""), str(request.headers.get("X-Org-Id"))))
     content = beside.encode() + b"\n" + request._request.body
     return salted_hmac("accounts.idempotency", content, algorithm="sha256").hexdigest()
 

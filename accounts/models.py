@@ -1,6 +1,6 @@
 """Organizations, their users and quotas, and what keeps tokens and the audit trail."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from django.contrib.auth.models import AbstractUser, UserManager
 from django.db import models
@@ -87,13 +87,54 @@ class LoginFailure(models.Model):
         return self.key
 
 
+class LoginMinute(models.Model):
+    """How many log-ins came from one address in one minute; `key` is both."""
+
+    key = models.CharField(primary_key=True, max_length=80)
+    number = models.PositiveIntegerField()
+    at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Outcome(models.TextChoices):
+    DONE = "done"
+    REFUSED = "refused"  # by the rules of the product, with the error's code
+
+
+class AppendOnlyQuerySet(models.QuerySet["AuditEntry"]):
+    """Entries are added and read. What counts refusals and forgets old entries is `accounts.audit` alone."""
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        raise TypeError(_APPEND_ONLY)
+
+    def delete(self) -> NoReturn:
+        raise TypeError(_APPEND_ONLY)
+
+    def bulk_create(self, *args: Any, **kwargs: Any) -> list["AuditEntry"]:
+        if kwargs.get("update_conflicts"):
+            raise TypeError(_APPEND_ONLY)
+        return super().bulk_create(*args, **kwargs)
+
+
+_APPEND_ONLY = "The audit trail is append-only: its entries are neither changed nor deleted."
+
+
 class AuditEntry(models.Model):
-    """One change: who, from where, by what, on what, before and after. Append-only; secrets are masked."""
+    """One change or one refused attempt: who, from where, by what, on what, before and after. Append-only; secrets
+    are masked.
+
+    A refusal has the `code` and `detail` of the answer. `count` is how many alike there were in the minute that began
+    with it: of one user, or of nobody known from one address. `root_id` is what the object is part of (of a snapshot
+    or a task its VM), else the object itself.
+    """
 
     id = object_id_key()
     at = models.DateTimeField(auto_now_add=True, db_index=True)
     actor_id = ObjectIdField(null=True)
     actor_name = models.CharField(max_length=150)
+    actor_org_id = ObjectIdField(null=True, help_text="the organization that the actor belongs to")
     org_id = ObjectIdField(null=True, help_text="the organization that owns the object")
     via = models.CharField(max_length=10)
     address = models.CharField(max_length=45, blank=True, default="")
@@ -101,15 +142,33 @@ class AuditEntry(models.Model):
     action = models.CharField(max_length=60)
     object_type = models.CharField(max_length=40)
     object_id = models.CharField(max_length=64, db_index=True)
+    root_id = models.CharField(max_length=64, default="")
     before = models.JSONField(null=True)
     after = models.JSONField(null=True)
+    outcome = models.CharField(max_length=7, choices=Outcome.choices, default=Outcome.DONE)
+    code = models.CharField(max_length=30, blank=True, default="")
+    detail = models.CharField(max_length=300, blank=True, default="")
+    count = models.PositiveIntegerField(default=1)
+
+    objects = AppendOnlyQuerySet.as_manager()
 
     class Meta:
         ordering = ("-at", "-id")
+        base_manager_name = "objects"
+        indexes = (models.Index(fields=("root_id", "-at", "-id"), name="audit_of_root"),)
         verbose_name_plural = "audit entries"
 
     def __str__(self) -> str:
         return f"{self.actor_name} {self.action} {self.object_type} {self.object_id}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise TypeError(_APPEND_ONLY)
+        # Or one that is given the id of another would be written over it.
+        super().save(**{**kwargs, "force_insert": True})
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError(_APPEND_ONLY)
 
 
 class IdempotencyKey(models.Model):

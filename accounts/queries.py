@@ -5,6 +5,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from accounts import logins
 from accounts.actors import Actor
 from accounts.models import Organization, User
 from common.errors import Forbidden, NotAuthenticated, NotFound, TokenNotValid
@@ -16,6 +17,7 @@ def user_by_password(request: HttpRequest, username: str, password: str) -> User
     user = authenticate(request, username=username, password=password)
     if not isinstance(user, User):
         raise NotAuthenticated("Wrong user name or password.")
+    logins.done(request, user)
     User.objects.filter(pk=user.pk).update(last_login=timezone.now())
     return user
 

@@ -1,73 +1,112 @@
-"""How many requests a minute are served. Each counts in the cache, by minute."""
+"""How many requests a minute are served.
+
+`API_RATE` is counted in memory that all processes of a server share (`common.counters`): it is there against clients
+that run wild, must cost next to nothing, and may let one or two more through. Each machine of several counts for
+itself. `TOKEN_RATE` is there against guessing, and log-ins are few and slow on purpose: it is counted in the database,
+exactly, over all machines.
+"""
 
 import time
-from typing import TYPE_CHECKING, ClassVar
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.core.cache import cache
+from django.db import IntegrityError
+from django.db.models import F
+from django.http import HttpRequest
+from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from accounts import audit
+from accounts.actors import Actor, Via, stranger
+from accounts.models import LoginMinute
 from common.addresses import client_address, counted_as
+from common.counters import MINUTE_S, count
+from common.db import atomic
 from common.errors import Throttled
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # which reads the settings that name this module
 
-WINDOW_S = 60
+KEPT = timedelta(hours=1)
 
 
-class _MinuteThrottle(BaseThrottle):
-    """One counter a client and minute: it costs the same at the first request and the six-thousandth."""
-
-    scope: ClassVar[str]
-
-    def limit(self) -> int:
-        """Requests a minute; 0 is no limit."""
-        raise NotImplementedError
-
-    def client(self, request: Request) -> str:
-        return counted_as(client_address(request._request))
+class UserThrottle(BaseThrottle):
+    """`API_RATE` a user; where nobody is logged in, an address."""
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
-        limit = self.limit()
+        limit = settings.API_RATE
         if not limit:
             return True
-        now = time.time()
-        window = int(now // WINDOW_S)
-        if _count(f"throttle:{self.scope}:{self.client(request)}:{window}") > limit:
-            wait = max(1, int((window + 1) * WINDOW_S - now))
-            raise Throttled(f"Too many requests: {limit} a minute are allowed.", retry_after_s=wait)
+        user_id = getattr(request.user, "pk", None)
+        number = count(f"api:{user_id or counted_as(client_address(request._request))}")
+        if number > limit:
+            if number == limit + 1:
+                _keep(request._request, request.user, "api")
+            raise _throttled(limit)
         return True
 
 
-class UserThrottle(_MinuteThrottle):
-    """`API_RATE` a user; where nobody is logged in, an address."""
-
-    scope = "user"
-
-    def limit(self) -> int:
-        return int(settings.API_RATE)
-
-    def client(self, request: Request) -> str:
-        return getattr(request.user, "pk", None) or super().client(request)
-
-
-class AddressThrottle(_MinuteThrottle):
+class AddressThrottle(BaseThrottle):
     """`TOKEN_RATE` an address: log-ins and refreshes."""
 
-    scope = "token"
+    def allow_request(self, request: Request, view: "APIView") -> bool:
+        take_login(request._request, "api")
+        return True
 
-    def limit(self) -> int:
-        return int(settings.TOKEN_RATE)
+
+def take_login(request: HttpRequest, via: Via) -> None:
+    """Count a log-in from this address, by the API or the admin. Raises Throttled."""
+    limit = settings.TOKEN_RATE
+    if not limit:
+        return
+    address = counted_as(client_address(request))
+    # What this server has counted is never more than what all have: a flood is refused without a query.
+    here = count(f"login:{address}")
+    if here > limit or not _take(f"{int(time.time()) // MINUTE_S}:{address}", limit):
+        if count(f"login refused:{address}") == 1:
+            _keep(request, None, via)
+        raise _throttled(limit)
 
 
-def _count(key: str) -> int:
-    # Two windows long, so that no counter goes in the middle of its own.
-    if cache.add(key, 1, timeout=2 * WINDOW_S):
-        return 1
+def purge() -> None:
+    """Forget the minutes that are over."""
+    LoginMinute.objects.filter(at__lt=timezone.now() - KEPT).delete()
+
+
+def _take(key: str, limit: int) -> bool:
+    """One of the minute's, if there is one left: what decides is one statement."""
+    if _add(key, limit):
+        return True
+    if LoginMinute.objects.filter(pk=key).exists():
+        return False
     try:
-        return cache.incr(key)
-    except ValueError:  # dropped since, by a cache that is full
-        cache.set(key, 1, timeout=2 * WINDOW_S)
-        return 1
+        _begin(key)
+    except IntegrityError:  # another was first
+        return _add(key, limit)
+    return True
+
+
+@atomic
+def _add(key: str, limit: int) -> bool:
+    return LoginMinute.objects.filter(pk=key, number__lt=limit).update(number=F("number") + 1) == 1
+
+
+@atomic
+def _begin(key: str) -> None:
+    LoginMinute(key=key, number=1, at=timezone.now()).save(force_insert=True)
+
+
+def _keep(request: HttpRequest, actor: object, via: Via) -> None:
+    """Once a minute the audit trail says that somebody is over the limit."""
+    if not isinstance(actor, Actor):
+        address = counted_as(client_address(request))
+        actor = stranger(via, address, str(getattr(request, "request_id", "")))
+    detail = "More requests in this minute than are allowed"
+    audit.refused(actor, "request", code=Throttled.code, detail=detail, object_type="service")
+
+
+def _throttled(limit: int) -> Throttled:
+    wait = max(1, MINUTE_S - int(time.time()) % MINUTE_S)
+    return Throttled(f"Too many requests: {limit} a minute are allowed.", retry_after_s=wait)

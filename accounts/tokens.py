@@ -17,7 +17,7 @@ from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
 from accounts.models import UsedRefresh, User
 from common.db import atomic
-from common.errors import TokenNotValid
+from common.errors import TokenExpired, TokenNotValid
 from common.ids import is_object_id
 
 # A used id is kept for a little longer than its token lives: another machine's clock may be behind.
@@ -122,7 +122,7 @@ def _decoded(kind: type[AccessToken] | type[RefreshToken], token: str) -> dict[s
     try:
         claims: dict[str, Any] = kind(token).payload  # type: ignore[arg-type] # the stubs say Token, and it takes text
     except ExpiredTokenError as e:
-        raise TokenNotValid("The token has expired.") from e
+        raise TokenExpired("The token has expired.") from e
     except TokenError as e:
         raise TokenNotValid("The token is not valid. Log in again.") from e
     if not is_object_id(claims.get("userId")):

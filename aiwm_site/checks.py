@@ -14,6 +14,7 @@ from vmbackends import get_backend
 
 # Seeded accounts are the oldest, and each test of a password takes a good part of a second on purpose.
 MOST_ACCOUNTS = 20
+SHORTEST_TOKEN = 20
 
 
 @register(Tags.urls)
@@ -87,3 +88,62 @@ def demo_passwords(**_: Any) -> list[CheckMessage]:
             id="aiwm.E004",
         )
     ]
+
+
+@register(Tags.security, deploy=True)
+def proxies(**_: Any) -> list[CheckMessage]:
+    if not settings.SECURE_PROXY_SSL_HEADER or settings.TRUSTED_PROXIES:
+        return []
+    return [
+        checks.Warning(
+            "BEHIND_TLS_PROXY is on and TRUSTED_PROXIES is 0: every client has the proxy's address, so that one who "
+            "guesses passwords uses up the log-ins of all.",
+            hint="Set TRUSTED_PROXIES to how many proxies set X-Forwarded-For.",
+            id="aiwm.W003",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def cors(**_: Any) -> list[CheckMessage]:
+    if not settings.CORS_ALLOW_ALL_ORIGINS:
+        return []
+    return [
+        checks.Warning(
+            "Pages of any origin may call the API (CORS).", hint="Set FRONTEND_ORIGINS, or DEBUG off.", id="aiwm.W004"
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def rates(**_: Any) -> list[CheckMessage]:
+    off = [name for name in ("API_RATE", "TOKEN_RATE") if not getattr(settings, name)]
+    if not off:
+        return []
+    return [checks.Warning(f"{' and '.join(off)}: 0 is no limit.", hint="Set a number a minute.", id="aiwm.W005")]
+
+
+@register(Tags.security, deploy=True)
+def metrics(**_: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    if any(network.prefixlen == 0 for network in settings.METRICS_ALLOW):
+        found.append(
+            checks.Warning("METRICS_ALLOW opens /metrics to everybody.", hint="Name a network.", id="aiwm.W006")
+        )
+    if settings.METRICS_ALLOW and settings.SECURE_PROXY_SSL_HEADER and not settings.TRUSTED_PROXIES:
+        found.append(
+            checks.Warning(
+                "METRICS_ALLOW goes by addresses, and every client has the proxy's.",
+                hint="Set TRUSTED_PROXIES, or open /metrics by METRICS_TOKEN.",
+                id="aiwm.W007",
+            )
+        )
+    if settings.METRICS_TOKEN and len(settings.METRICS_TOKEN) < SHORTEST_TOKEN:
+        found.append(
+            checks.Warning(
+                f"METRICS_TOKEN has fewer than {SHORTEST_TOKEN} characters.",
+                hint="Set a long random text.",
+                id="aiwm.W008",
+            )
+        )
+    return found

@@ -5,6 +5,7 @@ Any of them is also read from the file that `<NAME>_FILE` names, so that secrets
 
 import json
 import os
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,14 @@ def integer(name: str, default: int, *, least: int = 0) -> int:
 def words(name: str, default: str = "") -> list[str]:
     """A list, comma-separated."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def networks(name: str) -> list[IPv4Network | IPv6Network]:
+    """Addresses and networks, comma-separated: `10.0.0.0/8, 2001:db8::5`."""
+    try:
+        return [ip_network(word) for word in words(name)]
+    except ValueError as e:
+        raise ImproperlyConfigured(f"{name} takes addresses and networks: {e}") from e
 
 
 def one_of(name: str, default: str, allowed: tuple[str, ...]) -> str:

@@ -13,6 +13,7 @@ from django.http.response import HttpResponseBase
 from django.template.loader import get_template
 from rest_framework import exceptions as drf
 
+from aiwm_site import attempts
 from aiwm_site.logs import current_request_id
 from common.errors import DomainError, FieldError, NodeUnavailable, Throttled, ValidationFailed
 from vmbackends.errors import NodeUnreachable
@@ -119,8 +120,18 @@ def problem(
     return ProblemResponse({**document, **{k: v for k, v in (extra or {}).items() if k not in document}}, headers)
 
 
-def exception_handler(exc: Exception, _context: Mapping[str, Any]) -> HttpResponse | None:
-    """DRF's handler. None means a bug of ours: it is raised on, Django logs it, and the client sees `internal`."""
+def exception_handler(exc: Exception, context: Mapping[str, Any]) -> HttpResponse | None:
+    """DRF's handler. None means a bug of ours: it is raised on, Django logs it, and the client sees `internal`.
+
+    It runs when every transaction of the request is over, so that a refusal stays in the audit trail.
+    """
+    answer = _answer(exc)
+    if answer is not None:
+        attempts.record(exc, answer.data, context["request"])
+    return answer
+
+
+def _answer(exc: Exception) -> ProblemResponse | None:
     if isinstance(exc, DomainError):
         return _of_domain(exc)
     if isinstance(exc, drf.APIException):
@@ -223,7 +234,19 @@ def _error_page(status: int) -> Callable[..., HttpResponse]:
     return handler
 
 
+def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """A page that the user's permissions do not cover."""
+    attempts.record_page(request, of_status(403).data)
+    return _forbidden(request, exception)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """A form that was not sent from a page of ours, or from one whose cookie is gone."""
+    attempts.record_page(request, {**of_status(403).data, "detail": reason})
+    return _forbidden(request)
+
+
+_forbidden = _error_page(403)
 bad_request = _error_page(400)
-permission_denied = _error_page(403)
 page_not_found = _error_page(404)
 server_error = _error_page(500)

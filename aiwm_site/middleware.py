@@ -13,7 +13,7 @@ from django.http.response import HttpResponseBase
 from django.utils.encoding import escape_uri_path
 from django.utils.functional import SimpleLazyObject
 
-from aiwm_site import errors
+from aiwm_site import errors, request_metrics
 from aiwm_site.logs import request_id_var
 
 log = logging.getLogger("aiwm.access")
@@ -41,7 +41,9 @@ class RequestIdMiddleware:
         try:
             response = errors.as_problem(request, self.get_response(request))
             response["X-Request-Id"] = request_id
-            _write_line(request, response.status_code, (time.perf_counter() - began) * 1000)
+            seconds = time.perf_counter() - began
+            _write_line(request, response.status_code, seconds * 1000)
+            request_metrics.observe(request, response.status_code, seconds)
             # Else Django says the same of each error once more, after the id is gone.
             response._has_been_logged = True  # type: ignore[attr-defined]
             if request.method == "HEAD" and isinstance(response, HttpResponse):

@@ -37,10 +37,14 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("BEHIN
 SECURE_HSTS_SECONDS = env.integer("HSTS_SECONDS", 31_536_000 if _HTTPS and not DEBUG else 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = env.flag("HSTS_SUBDOMAINS", False)
 SECURE_SSL_REDIRECT = env.flag("SSL_REDIRECT", False)
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # which are asked from beside the service, past the proxy
 SECURE_CONTENT_TYPE_NOSNIFF = True
+DEFAULT_EXCEPTION_REPORTER_FILTER = "aiwm_site.reports.NoLocalsFilter"
 X_FRAME_OPTIONS = "DENY"
+CSRF_FAILURE_VIEW = "aiwm_site.errors.csrf_failure"
 # How many proxies in front of us set X-Forwarded-For; 0 takes the peer's address.
 TRUSTED_PROXIES = env.integer("TRUSTED_PROXIES", 0)
+SILENCED_SYSTEM_CHECKS = env.words("SILENCED_CHECKS")
 
 # Applications
 
@@ -54,6 +58,7 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "corsheaders",
+    "csp",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -67,6 +72,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "aiwm_site.middleware.RequestIdMiddleware",
+    "aiwm_site.headers.HeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
@@ -140,6 +146,7 @@ SIMPLE_JWT = {
 # So many failed log-ins of one user name from one address lock that pair out for so long.
 LOGIN_FAILURES = env.integer("LOGIN_FAILURES", 5, least=1)
 LOGIN_LOCK_SECONDS = env.integer("LOGIN_LOCK_SECONDS", 300, least=1)
+AUDIT_DAYS = env.integer("AUDIT_DAYS", 0)  # how long the audit trail is kept; 0 is for ever
 
 # The API
 
@@ -167,6 +174,10 @@ CORS_ALLOW_HEADERS = [
     "accept", "authorization", "content-type", "idempotency-key", "if-match", "if-none-match", "x-org-id",
     "x-request-id",
 ]  # fmt: skip
+
+# Who may read /metrics: nobody, unless one of these is set.
+METRICS_TOKEN = env.text("METRICS_TOKEN")
+METRICS_ALLOW = env.networks("METRICS_ALLOW")
 
 # VMs
 

@@ -4,16 +4,20 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from accounts.passwords import change_own_password
 from aiwm_site import views
+from aiwm_site.metrics_view import metrics
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="docs", http_method_names=["get", "head", "options"]), name="root"),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/password_change/", admin.site.admin_view(change_own_password, cacheable=True)),
     path("admin/", admin.site.urls),
     path("schema", views.SchemaView.as_view(), name="schema"),
     path("docs", views.DocsView.as_view(), name="docs"),
     path("healthz", views.healthz, name="healthz"),
     path("readyz", views.readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
     path("", include("accounts.urls")),
     # All below are under /resources, where `resources/<id>` would take `resources/nodes` if it came first.
     path("", include("nodes.urls")),

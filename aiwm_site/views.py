@@ -1,6 +1,7 @@
 """The service's own paths: is it alive, is it ready, what does it offer."""
 
 import logging
+from typing import Any
 
 from django import db
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -13,6 +14,8 @@ from drf_spectacular.renderers import (
     OpenApiYamlRenderer2,
 )
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from aiwm_site.errors import problem
 from aiwm_site.schema import CachedGenerator
@@ -57,4 +60,11 @@ class DocsView(SpectacularSwaggerView):
     """Swagger UI, from files that are served here."""
 
     url_name = "schema"
+    template_name = "docs.html"
     throttle_classes = []
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        answer: Response = super().finalize_response(request, response, *args, **kwargs)
+        # It would leave the page open to windows that opened it, for a log-in by OAuth that there is none of here.
+        del answer.headers["Cross-Origin-Opener-Policy"]
+        return answer

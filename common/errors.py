@@ -138,3 +138,7 @@ class TokenNotValid(DomainError):
     """A token that is expired, forged, used up or of the wrong kind."""
 
     code = "token_not_valid"
+
+
+class TokenExpired(TokenNotValid):
+    """A token that was good, as every client's is after a while."""

@@ -5,15 +5,16 @@ from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.decorators import display
 
 from accounts import audit
 from accounts.actors import Actor
-from accounts.adminbase import ActingAdmin, admin_actor
+from accounts.adminbase import ActingAdmin, RecordingAdmin, admin_actor
 from accounts.models import User
 from common.admin import ReadOnlyAdmin
 from common.errors import DomainError
@@ -23,6 +24,8 @@ from nodes.forms import GpuForm, NetworkForm, NodeForm, gpu_bodies, image_names
 from nodes.models import Claim, Gpu, Network, Node, NodeImage
 from nodes.requests import NodeCreate, NodePatch
 
+# What the audit trail calls the actions that are no updates of a node.
+_AUDITED = {"refresh": "node.refresh", "retire": "node.delete"}
 _LABELS = {"online": "success", "offline": "danger", "maintenance": "warning", "lost": "danger"}
 
 
@@ -60,6 +63,7 @@ class StatusFilter(admin.SimpleListFilter):
 @admin.register(Node)
 class NodeAdmin(ActingAdmin):
     form = NodeForm
+    audited_change = "update"
     inlines = (GpuInline, ImageInline)
     list_display = ("name", "shown_status", "hostname", "segment", "vcpus", "ram", "disk", "last_seen")
     list_filter = (StatusFilter, "enabled", "segment")
@@ -183,8 +187,10 @@ class NodeAdmin(ActingAdmin):
             return TemplateResponse(request, "admin/confirm_action.html", context)
         done = []
         for node in queryset:
+            actor = admin_actor(request)
             try:
-                do(admin_actor(request), node.pk)
+                with audit.attempt(actor, _AUDITED.get(action, "node.update"), object_type="node", object_id=node.pk):
+                    do(actor, node.pk)
                 done.append(node.name)
             except DomainError as e:
                 self.message_user(request, f"{node.name}: {e.message}", messages.ERROR)
@@ -215,8 +221,9 @@ class ClaimAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Network)
-class NetworkAdmin(ModelAdmin):
+class NetworkAdmin(RecordingAdmin):
     form = NetworkForm
+    audited_change = "update"
     list_display = ("name", "segment", "vlan_id", "subnet", "gateway", "whose")
     list_filter = ("segment",)
     search_fields = ("name", "=vlan_id", "subnet", "organizations__name")
@@ -241,8 +248,9 @@ class NetworkAdmin(ModelAdmin):
         super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Network]) -> None:
-        for network in queryset:
-            self.delete_model(request, network)
+        with transaction.atomic():  # which Django opens for the page of one, and not for this
+            for network in queryset:
+                self.delete_model(request, network)
 
     def _record(self, request: HttpRequest, action: str, network: Network, before: Any, after: Any) -> None:
         audit.record(

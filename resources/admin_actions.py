@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
+from accounts import audit
 from accounts.actors import Actor
 from common.errors import Conflict, DomainError, Locked, NotFound
 from common.ids import is_object_id
@@ -58,19 +59,18 @@ def preview(verb: Verb, vm: VirtualMachine) -> Preview:
 def run(verb: Verb, actor: Actor, vm_ids: Iterable[str]) -> list[Outcome]:
     """Do it to each, in this order. What one VM refuses keeps none of the others from it."""
     wanted = list(dict.fromkeys(vm_ids))
-    names = dict(
-        VirtualMachine.objects.filter(pk__in=[vm_id for vm_id in wanted if is_object_id(vm_id)]).values_list(
-            "id", "name"
-        )
-    )
-    return [_run_one(verb, actor, vm_id, names.get(vm_id)) for vm_id in wanted]
+    rows = VirtualMachine.objects.filter(pk__in=[vm_id for vm_id in wanted if is_object_id(vm_id)])
+    known = {vm_id: (name, org_id) for vm_id, name, org_id in rows.values_list("id", "name", "organization_id")}
+    return [_run_one(verb, actor, vm_id, *known.get(vm_id, (None, None))) for vm_id in wanted]
 
 
-def _run_one(verb: Verb, actor: Actor, vm_id: str, name: str | None) -> Outcome:
+def _run_one(verb: Verb, actor: Actor, vm_id: str, name: str | None, org_id: str | None) -> Outcome:
     if name is None:
         return Outcome(vm_id[:24], ok=False, text="There is no such VM")
+    action = f"vm.{verb.name.removeprefix('force_')}"
     try:
-        task = verb.do(actor, vm_id)
+        with audit.attempt(actor, action, object_type="vm", object_id=vm_id, org_id=org_id):
+            task = verb.do(actor, vm_id)
     except DomainError as e:
         return Outcome(name, ok=False, text=e.message)
     return Outcome(name, ok=True, text=f"{verb.done} ({task.public_id})" if task else verb.done)

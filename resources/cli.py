@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.text import Text
 
+from accounts import audit
 from accounts.actors import Actor, acting_as
 from accounts.authentication import owning_org
 from accounts.models import Organization
-from common.errors import DomainError, Locked, QuotaExceeded, ValidationFailed
+from common.errors import DomainError, Locked, NotFound, QuotaExceeded, ValidationFailed
 from common.ids import is_object_id
 from nodes.models import Node
 from resources.models import VirtualMachine
@@ -52,6 +53,7 @@ def find_vm(actor: Actor, reference: str) -> VirtualMachine:
         by_id = vms.filter(pk=vm_id).first()
         if by_id is not None:
             return by_id
+        _keep_attempt(actor, vm_id)
     named = list(vms.filter(name=reference).order_by("id")[:6])
     if not named:
         raise CommandError(f"There is no VM {reference!r}.")
@@ -59,6 +61,18 @@ def find_vm(actor: Actor, reference: str) -> VirtualMachine:
         ids = "".join(f"\n  {vm.id}  {vm.status}, {vm.organization}, on {vm.node}" for vm in named)
         raise CommandError(f"Several VMs are named {reference!r}. Name one by its id:{ids}")
     return named[0]
+
+
+def _keep_attempt(actor: Actor, vm_id: str) -> None:
+    """Somebody else's VM is not found, and that it was asked for is kept."""
+    org_id = VirtualMachine.objects.filter(pk=vm_id).exclude(organization_id=actor.org_id).values_list(
+        "organization_id", flat=True
+    ).first()  # fmt: skip
+    if org_id is not None:
+        audit.refused(
+            actor, "vm.find", code=NotFound.code, detail="There is no such VM", object_type="vm", object_id=vm_id,
+            org_id=org_id,
+        )  # fmt: skip
 
 
 def find_vms(actor: Actor, references: Sequence[str]) -> list[VirtualMachine]:

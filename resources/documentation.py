@@ -39,6 +39,7 @@ from resources.response_models import (
     CurrentMetrics,
     Done,
     Estimate,
+    EventList,
     Logs,
     MetricsHistory,
     TaskDetails,
@@ -248,6 +249,16 @@ METRICS_HISTORY: dict[str, Any] = {
     "description": "Averages of each step of the time asked for, the oldest first.",
     "parameters": [VM, query("range", {"type": "string", "enum": list(RANGES), "default": "1h"}, "How far back.")],
     "responses": {200: answer(MetricsHistory, "The points of a chart", examples.METRICS_HISTORY)},
+}
+
+EVENTS: dict[str, Any] = {
+    "operation_id": "listVirtualMachineEvents",
+    "tags": _MONITORING,
+    "summary": "List what was done to a VM",
+    "description": "Changes of it and its snapshots with who made them, and what was refused, the newest first. "
+    "Operators also see from which address, and what users of other organizations tried.",
+    "parameters": [VM, *PAGE],
+    "responses": {200: answer(EventList, "A page of events", examples.EVENTS)},
 }
 
 CONSOLE: dict[str, Any] = {

@@ -215,6 +215,42 @@ CANCELLED: dict[str, Any] = {
     "finishedAt": "2025-12-03T10:04:31.000Z",
 }
 
+EVENTS: dict[str, Any] = {
+    "data": [
+        {
+            "eventId": "675a1b2c3d4e5f6a7b8c9d30",
+            "timestamp": "2025-12-03T10:06:12.000Z",
+            "actor": {"userId": USER_ID, "username": "demo"},
+            "via": "api",
+            "action": "vm.stop",
+            "objectType": "vm",
+            "objectId": VM_ID,
+            "outcome": "refused",
+            "code": "locked",
+            "detail": "A task runs on this VM. Wait for it to end.",
+            "count": 1,
+            "before": None,
+            "after": None,
+            "requestId": "0192f0c1a2b37c4d8e5f6a7b8c9d0e1f",
+        },
+        {
+            "eventId": "675a1b2c3d4e5f6a7b8c9d2f",
+            "timestamp": "2025-12-03T10:04:30.000Z",
+            "actor": {"userId": USER_ID, "username": "demo"},
+            "via": "api",
+            "action": "vm.start",
+            "objectType": "vm",
+            "objectId": VM_ID,
+            "outcome": "done",
+            "count": 1,
+            "before": {"status": "queued"},
+            "after": None,
+            "requestId": "0192f0c1a2b37c4d8e5f6a7b8c9d0e1a",
+        },
+    ],
+    "pagination": {"total": 2, "page": 1, "limit": 20, "totalPages": 1},
+}
+
 ESTIMATE_REQUEST: dict[str, Any] = {"config": CONFIG}
 ESTIMATE: dict[str, Any] = {
     "currency": "USD",

@@ -1,4 +1,4 @@
-"""The API of what a VM does: its logs, metrics and console."""
+"""The API of what a VM does: its logs, metrics, events and console."""
 
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
@@ -7,8 +7,8 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from common.errors import ValidationFailed
-from common.paging import parameter_faults
-from resources import console, documentation, logs, metrics
+from common.paging import parameter_faults, parse_page
+from resources import console, documentation, events, logs, metrics
 from resources.queries import find_vm
 from resources.views import actor_of
 
@@ -40,6 +40,12 @@ class MetricsView(ViewSet):
         if faults:
             raise ValidationFailed(faults)
         return Response(metrics.history(vm, request.query_params.get("range", "1h")))
+
+
+class EventsView(ViewSet):
+    @extend_schema(**documentation.EVENTS)
+    def list(self, request: Request, resource_id: str) -> Response:
+        return Response(events.list_page(actor_of(request), resource_id, parse_page(request.query_params)))
 
 
 class ConsoleView(ViewSet):

@@ -3,6 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass
 
+from accounts import audit
+from accounts.actors import SYSTEM, Actor
 from accounts.models import Organization
 from accounts.quotas import Usage
 from common.db import atomic, see_one_moment
@@ -27,7 +29,7 @@ class Difference:
 
 
 @atomic
-def recount(fix: bool = False) -> list[Difference]:
+def recount(fix: bool = False, actor: Actor = SYSTEM) -> list[Difference]:
     """Compare every counter with the rows, and with `fix` set it right, also while others change VMs."""
     see_one_moment()
     by_node: dict[str, Counter[str]] = {}
@@ -50,6 +52,12 @@ def recount(fix: bool = False) -> list[Difference]:
     found += [Difference(f"claim {claim.key} of {claim.vm_id}", 1, 0) for claim in orphans]
     if fix:
         orphans.delete()
+    if fix and found:
+        before = {difference.what: difference.stored for difference in found}
+        after = {difference.what: difference.counted for difference in found}
+        audit.record(
+            actor, "counters.fix", object_type="counters", object_id="", org_id=None, before=before, after=after
+        )
     return found
 
 

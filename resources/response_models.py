@@ -1,6 +1,6 @@
 """What the API answers about VMs, for the OpenAPI document. No answer is built with these models."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -271,6 +271,38 @@ class ConsoleAccess(Document):
     url: str = Field(json_schema_extra={"format": "uri"})
     viewer_url: str = Field(json_schema_extra={"format": "uri"})
     expires_at: Timestamp
+
+
+class EventActor(Document):
+    """Without `userId` it was the platform itself."""
+
+    user_id: ObjectId = absent()
+    username: str
+
+
+class EventDetails(Document):
+    """`count` is how many alike there were in the minute from `timestamp` on: refusals are counted, not repeated."""
+
+    event_id: ObjectId
+    timestamp: Timestamp
+    actor: EventActor
+    via: Literal["api", "admin", "command", "system"]
+    action: str = Field(description="`vm.start`, `snapshot.create`")
+    object_type: str = Field(description="What it was done to: `vm`, `snapshot` or `task`")
+    object_id: str
+    outcome: Literal["done", "refused"]
+    code: str = absent(description="Of the error, where it was refused")
+    detail: str = absent()
+    count: Annotated[int, Field(ge=1)]
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    request_id: str
+    address: str = absent(description="For operators")
+
+
+class EventList(Document):
+    data: list[EventDetails]
+    pagination: Pagination
 
 
 # What a form needs

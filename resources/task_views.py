@@ -6,32 +6,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from accounts import audit
-from accounts.actors import Actor
 from accounts.idempotency import idempotent
-from common.errors import NotFound
-from common.ids import strip_prefix
 from common.paging import pagination_document, parse_page
 from common.validation import EmptyBody, parse
 from resources import documentation
 from resources.queries import find_row
+from resources.task_actions import cancel_task, find_task, visible_tasks
 from resources.views import actor_of
-from tasks import queue
 from tasks.documents import task_document
 from tasks.models import Task
-
-
-def visible_tasks(actor: Actor) -> QuerySet[Task]:
-    return Task.objects.all() if actor.is_operator else Task.objects.filter(org_id=actor.org_id)
-
-
-def find_task(actor: Actor, public_id: str) -> Task:
-    """Raises NotFound, also for another organization's."""
-    task_id = strip_prefix(public_id, "task")
-    task = visible_tasks(actor).filter(pk=task_id).first() if task_id else None
-    if task is None:
-        raise NotFound("There is no such task")
-    return task
 
 
 def _page(request: Request, tasks: QuerySet[Task]) -> Response:
@@ -60,9 +43,7 @@ class TaskView(ViewSet):
     @idempotent
     def cancel(self, request: Request, task_id: str) -> Response:
         actor = actor_of(request)
-        task = find_task(actor, task_id)
+        find_task(actor, task_id)
         actor.require_write()
         parse(EmptyBody, request.data or {})
-        cancelled = queue.cancel(task.id)
-        audit.record(actor, "task.cancel", object_type="task", object_id=task.id, org_id=task.org_id)
-        return Response(task_document(cancelled))
+        return Response(task_document(cancel_task(actor, task_id)))

@@ -3,7 +3,7 @@
 from django.urls import path
 
 from resources.console_views import viewer
-from resources.monitoring_views import ConsoleView, LogsView, MetricsView
+from resources.monitoring_views import ConsoleView, EventsView, LogsView, MetricsView
 from resources.task_views import TaskView
 from resources.views import CatalogView, LifecycleView, StatusView, VirtualMachineView
 
@@ -28,6 +28,7 @@ urlpatterns = [
     path(f"{VM}/logs", LogsView.as_view({"get": "list"}), name="vm-logs"),
     path(f"{VM}/metrics", MetricsView.as_view({"get": "retrieve"}), name="vm-metrics"),
     path(f"{VM}/metrics/history", MetricsView.as_view({"get": "history"}), name="vm-metrics-history"),
+    path(f"{VM}/events", EventsView.as_view({"get": "list"}), name="vm-events"),
     path(f"{VM}/console", ConsoleView.as_view({"get": "retrieve"}), name="vm-console"),
     path(f"{VM}/tasks", TaskView.as_view({"get": "of_vm"}), name="vm-tasks"),
     path("console/view/<str:public_id>", viewer, name="console-viewer"),

@@ -162,6 +162,6 @@ def _tell(actor: Actor, snapshot: Snapshot, action: str, message: str) -> None:
     vm = snapshot.vm
     logs.record(vm.id, "info", message)
     audit.record(
-        actor, action, object_type="snapshot", object_id=snapshot.id, org_id=vm.organization_id,
+        actor, action, object_type="snapshot", object_id=snapshot.id, org_id=vm.organization_id, root_id=vm.id,
         after={"vmId": vm.id, "name": snapshot.name},
     )  # fmt: skip

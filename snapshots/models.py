@@ -1,13 +1,19 @@
 """Snapshots of a VM."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from django.db import models
 
-from accounts.actors import current_actor
+from accounts import audit
+from accounts.actors import Actor, current_actor
 from accounts.models import User
 from common.fields import object_id_key
 from common.validation import parse
 from resources.models import VirtualMachine
 from tasks.models import Task
+
+T = TypeVar("T")
 
 
 class SnapshotStatus(models.TextChoices):
@@ -24,26 +30,39 @@ class SnapshotManager(models.Manager["Snapshot"]):
         from snapshots import actions
         from snapshots.requests import MESSAGES, SnapshotBody
 
-        body = parse(SnapshotBody, {"name": name, "description": description}, MESSAGES)
-        return actions.take(current_actor(), self._vm_id(), body)
+        def take(actor: Actor) -> "Snapshot":
+            body = parse(SnapshotBody, {"name": name, "description": description}, MESSAGES)
+            return actions.take(actor, self._vm().id, body)
+
+        return self._act("create", take)
 
     def restore(self, name: str) -> Task:
         """Restore the snapshot of this name."""
         from snapshots import actions
 
-        return actions.restore(current_actor(), self._vm_id(), self.get(name=name).public_id).task
+        found = self.get(name=name)
+        return self._act("restore", lambda actor: actions.restore(actor, found.vm_id, found.public_id), found).task
 
     def remove(self, name: str) -> Task:
         """Delete the snapshot of this name."""
         from snapshots import actions
 
-        return actions.remove(current_actor(), self._vm_id(), self.get(name=name).public_id)
+        found = self.get(name=name)
+        return self._act("delete", lambda actor: actions.remove(actor, found.vm_id, found.public_id), found)
 
-    def _vm_id(self) -> str:
+    def _act(self, verb: str, do: Callable[[Actor], T], snapshot: "Snapshot | None" = None) -> T:
+        actor, vm = current_actor(), self._vm()
+        with audit.attempt(
+            actor, f"snapshot.{verb}", object_type="snapshot", object_id=snapshot.id if snapshot else "",
+            org_id=vm.organization_id, root_id=vm.id,
+        ):  # fmt: skip
+            return do(actor)
+
+    def _vm(self) -> VirtualMachine:
         vm: VirtualMachine | None = getattr(self, "instance", None)
         if vm is None:
             raise TypeError('Snapshots belong to a VM: vm.snapshots.take("name").')
-        return str(vm.id)
+        return vm
 
 
 class Snapshot(models.Model):

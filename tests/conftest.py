@@ -3,17 +3,17 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from django.core.cache import cache
 from rest_framework.test import APIClient
 
 from accounts.models import User
+from common import counters
 from vmbackends import get_backend
 
 
 @pytest.fixture(autouse=True)
 def _fresh_process_state() -> Iterator[None]:
     """No cached rate or backend outlives a test."""
-    cache.clear()
+    counters.clear()
     get_backend.cache_clear()
     yield
     get_backend.cache_clear()

@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from django.core.cache import cache
 from rest_framework.test import APIClient
 
 from accounts.models import LoginFailure, User
@@ -96,7 +95,6 @@ def test_it_works_with_an_expired_access_token_sent_along():
 
 def test_it_is_limited_by_address(settings):
     settings.TOKEN_RATE = 2
-    cache.clear()
     user = UserFactory(password=PASSWORD)
     assert [log_in(user.username).status_code for _ in range(3)] == [200, 200, 429]
     assert log_in(user.username, address="10.0.0.2").status_code == 200

@@ -55,6 +55,7 @@ GET    /resources/{on}/logs                     401 |    200    200   200  200 |
 GET    /resources/{on}/metrics                  401 |    200    200   200  200 | 404  200 |         404  404 | 404  404
 GET    /resources/{on}/metrics/history          401 |    200    200   200  200 | 404  200 |         404  404 | 404  404
 GET    /resources/{on}/console                  401 |    403    200   200  200 | 404  200 |         404  404 | 404  404
+GET    /resources/{on}/events                   401 |    200    200   200  200 | 404  200 |         404  404 | 404  404
 GET    /resources/{on}/tasks                    401 |    200    200   200  200 | 404  200 |         404  404 | 404  404
 
 GET    /resources/tasks                         401 |    200    200   200  200 |   -    - |           -    - |   -    -

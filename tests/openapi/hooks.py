@@ -49,15 +49,18 @@ def _of_the_node(gpu: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fitting(network: dict[str, Any]) -> dict[str, Any]:
-    """The second and the first host of the subnet in which the address lies."""
+    """Addresses that are hosts of one subnet, whatever its netmask; well-formed ones become different ones."""
     try:
-        subnet = ipaddress.IPv4Network(f"{network['ipAddress']}/{network['netmask']}", strict=False)
+        number = int(ipaddress.IPv4Address(network["ipAddress"]))
+        mask = ipaddress.IPv4Network(f"0.0.0.0/{network['netmask']}")
         ipaddress.IPv4Address(network["gateway"])
-    except (KeyError, ValueError):
+    except (KeyError, TypeError, ValueError):
         return network
-    if not 1 <= subnet.prefixlen <= 30:
+    if not 1 <= mask.prefixlen <= 30:
         return network
-    return {**network, "ipAddress": str(subnet[2]), "gateway": str(subnet[1])}
+    subnet = 0x0A010000 | (number & 0xFFFC)
+    addresses = {"ipAddress": subnet | 2, "gateway": subnet | 1}
+    return {**network, **{name: str(ipaddress.IPv4Address(address)) for name, address in addresses.items()}}
 
 
 def _is(value: object, pattern: re.Pattern[str]) -> bool:

@@ -150,6 +150,7 @@ def test_it_never_takes_chunks_that_it_cannot_read_for_an_empty_body(client):
     assert response.json()["code"] == "malformed"
 
 
+@pytest.mark.django_db
 def test_it_leaves_the_admin_its_own_limit(client, settings):
     settings.MAX_BODY_BYTES = 10
     assert client.post("/admin/t/refuse", {"a": "x" * 100}).status_code == 403

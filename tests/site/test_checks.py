@@ -1,5 +1,7 @@
 """What `manage.py check` says."""
 
+from ipaddress import ip_network
+
 import pytest
 from django import db
 
@@ -75,3 +77,52 @@ def test_it_says_so_where_the_accounts_cannot_be_read(settings, monkeypatch):
 
     monkeypatch.setattr("django.db.models.query.QuerySet.__iter__", gone)
     assert ids(checks.demo_passwords()) == ["aiwm.W002"]
+
+
+def test_it_wants_to_know_the_proxies(settings):
+    assert checks.proxies() == []
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    assert ids(checks.proxies()) == ["aiwm.W003"]
+    settings.TRUSTED_PROXIES = 1
+    assert checks.proxies() == []
+
+
+def test_it_warns_of_pages_of_any_origin(settings):
+    settings.CORS_ALLOW_ALL_ORIGINS = False
+    assert checks.cors() == []
+    settings.CORS_ALLOW_ALL_ORIGINS = True
+    assert ids(checks.cors()) == ["aiwm.W004"]
+
+
+@pytest.mark.parametrize(
+    ("api", "token", "words"), [(0, 0, "API_RATE and TOKEN_RATE"), (0, 30, "API_RATE"), (6000, 0, "TOKEN_RATE")]
+)
+def test_it_warns_of_rates_without_a_limit(settings, api, token, words):
+    settings.API_RATE, settings.TOKEN_RATE = api, token
+    (found,) = checks.rates()
+    assert (found.id, found.msg) == ("aiwm.W005", f"{words}: 0 is no limit.")
+    settings.API_RATE = settings.TOKEN_RATE = 1
+    assert checks.rates() == []
+
+
+@pytest.mark.parametrize("network", ["0.0.0.0/0", "::/0"])
+def test_it_warns_of_metrics_that_are_open_to_everybody(settings, network):
+    settings.METRICS_ALLOW = [ip_network("10.0.0.0/8")]
+    assert checks.metrics() == []
+    settings.METRICS_ALLOW = [ip_network(network)]
+    assert ids(checks.metrics()) == ["aiwm.W006"]
+
+
+def test_it_warns_of_metrics_that_go_by_the_proxys_address(settings):
+    settings.METRICS_ALLOW = [ip_network("127.0.0.1")]
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    assert ids(checks.metrics()) == ["aiwm.W007"]
+    settings.TRUSTED_PROXIES = 1
+    assert checks.metrics() == []
+
+
+def test_it_warns_of_a_short_token_for_metrics(settings):
+    settings.METRICS_TOKEN = "x" * 19
+    assert ids(checks.metrics()) == ["aiwm.W008"]
+    settings.METRICS_TOKEN = "x" * 20
+    assert checks.metrics() == []

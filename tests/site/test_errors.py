@@ -9,7 +9,7 @@ from django.test.utils import override_settings
 from accounts.models import Organization
 from aiwm_site.errors import KINDS
 
-pytestmark = pytest.mark.urls("tests.site.urls")
+pytestmark = [pytest.mark.urls("tests.site.urls"), pytest.mark.django_db]
 
 MEMBERS = ["type", "title", "status", "detail", "code", "requestId"]
 INSIDES = re.compile(

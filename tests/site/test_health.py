@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django import db
 from django.http import HttpResponse
+from django.test import Client
 from django.utils import timezone
 
 from aiwm_site.middleware import RequestIdMiddleware
@@ -66,3 +67,10 @@ def test_it_is_for_reading_alone(client, path):
     assert response.status_code == 405
     assert response["Allow"] == "GET, HEAD"
     assert response.json()["code"] == "method_not_allowed"
+
+
+def test_it_is_asked_past_the_proxy_without_tls(settings):
+    settings.SECURE_SSL_REDIRECT = True
+    client = Client()
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/auth/me").status_code == 301

@@ -10,6 +10,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import Q
 from django.utils import timezone
 
+from accounts import audit
+from accounts.actors import SYSTEM_COMMAND
 from accounts.models import Organization, User
 from aiwm_site import demo
 from common.db import atomic
@@ -53,8 +55,10 @@ def _person(name: str, role: str, org_name: str, operator: bool) -> User:
     if user is not None:
         return user
     # By its id too: whoever renamed it keeps it.
-    found = Organization.objects.filter(Q(name=org_name) | Q(id=org_fields.get("id", ""))).first()
-    organization = found or Organization.objects.create(name=org_name, **demo.QUOTA, **org_fields)
+    organization = Organization.objects.filter(Q(name=org_name) | Q(id=org_fields.get("id", ""))).first()
+    if organization is None:
+        organization = Organization.objects.create(name=org_name, **demo.QUOTA, **org_fields)
+        _tell("organization.create", organization.id, organization.id, {"name": org_name, **demo.QUOTA})
     user = User(
         username=name, email=f"{name}@example.com", organization=organization, role=role, is_staff=operator,
         is_superuser=operator,
@@ -63,6 +67,7 @@ def _person(name: str, role: str, org_name: str, operator: bool) -> User:
         user.id = demo.DEMO_USER_ID
     user.set_password(name)
     user.save(force_insert=True)
+    _tell("user.create", user.id, organization.id, {"username": name, "role": role, "is_staff": operator})
     return user
 
 
@@ -82,6 +87,7 @@ def _node(wanted: demo.DemoNode) -> Node:
         },
     )
     if created:
+        _tell("node.create", node.id, None, {"name": node.name})
         NodeImage.objects.bulk_create(NodeImage(node=node, os_image=image) for image in OsImage)
         Gpu.objects.bulk_create(
             Gpu(
@@ -134,6 +140,8 @@ def _vm(wanted: demo.DemoVm, owner: User, node: Node) -> bool:
         updated_at=created_at + timedelta(minutes=6),
     )
     vm.save(force_insert=True)
+    after = {"name": vm.name, "nodeId": node.id, "config": wanted.config}
+    _tell("vm.create", vm.id, vm.organization_id, after)
     _log(vm)
     if status in (Status.DEPLOYING, Status.STOPPING):
         _waiting_task(vm)
@@ -142,6 +150,11 @@ def _vm(wanted: demo.DemoVm, owner: User, node: Node) -> bool:
     for number, name in enumerate(wanted.snapshots):
         _snapshot(vm, name, number)
     return True
+
+
+def _tell(action: str, object_id: str, org_id: str | None, after: dict[str, Any]) -> None:
+    object_type = action.partition(".")[0]
+    audit.record(SYSTEM_COMMAND, action, object_type=object_type, object_id=object_id, org_id=org_id, after=after)
 
 
 def _log(vm: VirtualMachine) -> None:
@@ -205,6 +218,10 @@ def _snapshot(vm: VirtualMachine, name: str, number: int) -> None:
         created_by=vm.owner,
         created_at=vm.created_at + timedelta(hours=1 + 5 * number),
     )
+    audit.record(
+        SYSTEM_COMMAND, "snapshot.create", object_type="snapshot", object_id=snapshot.id, org_id=vm.organization_id,
+        root_id=vm.id, after={"vmId": vm.id, "name": name},
+    )  # fmt: skip
     hold(vm, snapshot.reserved_gb)
     vm.snapshots_gb += snapshot.reserved_gb
     vm.save(update_fields=["snapshots_gb"])

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import Q, QuerySet
 from rich.console import Console
 
+from accounts import audit
 from accounts.actors import Actor
 from accounts.models import Organization
 from common.errors import DomainError
@@ -88,10 +89,11 @@ class Command(BaseCommand):
     # Changing
 
     def do_create(self, actor: Actor, options: dict[str, Any]) -> None:
-        vm = actions.create(actor, body_of(options), find_org(actor, options["org"]))
+        with audit.attempt(actor, "vm.create", object_type="vm", org_id=actor.org_id):
+            vm = actions.create(actor, body_of(options), find_org(actor, options["org"]))
         self.console.print(f"Created {vm.name} ({vm.id}) on {vm.node.name}.")
         if options["start"]:
-            self._change(actor, [vm], actions.start, options)
+            self._change(actor, [vm], actions.start, {**options, "verb": "start"})
 
     def do_start(self, actor: Actor, options: dict[str, Any]) -> None:
         self._change(actor, find_vms(actor, options["vms"]), actions.start, options)
@@ -121,7 +123,10 @@ class Command(BaseCommand):
         labels = _labels(vms)
         for vm in vms:
             try:
-                task = change(actor, vm.id)
+                with audit.attempt(
+                    actor, f"vm.{options['verb']}", object_type="vm", object_id=vm.id, org_id=vm.organization_id
+                ):
+                    task = change(actor, vm.id)
             except DomainError as e:
                 faults.append(f"{labels[vm.id]}: {in_words(e)}")
                 continue
