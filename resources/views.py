@@ -35,7 +35,7 @@ def actor_of(request: Request) -> Actor:
 def writer_of(request: Request, vm_id: str) -> Actor:
     """Who asks to change this VM: what they may not know of is not found, before a body or header is looked at.
 
-    A request that brings neither leaves it to its action, which looks for the VM first.
+    A request that brings neither leaves it to its action, which looks for the VM and the role first.
     """
     actor = actor_of(request)
     if request.META.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_IF_MATCH" in request.META:
