@@ -45,6 +45,9 @@ class ForgivingNegotiation(DefaultContentNegotiation):
     """
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
+        parsers = list(parsers)
+        if request.content_type == parsers[0].media_type:
+            return parsers[0]
         return None if "*" in (request.content_type or "") else super().select_parser(request, parsers)
 
     def select_renderer(

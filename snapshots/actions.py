@@ -96,6 +96,7 @@ def take(actor: Actor, vm_id: str, body: SnapshotBody, if_match: Collection[int]
 def restore(actor: Actor, vm_id: str, public_id: str, if_match: Collection[int] | None = None) -> Restore:
     """Bring the VM back to a snapshot. What cannot work is refused before anything is touched."""
     vm = find_vm(actor, vm_id)
+    actor.require_write()
     snapshot = find_snapshot(vm, public_id)
     ready_for(actor, vm_id, Action.RESTORE, if_match)
     if snapshot.status != SnapshotStatus.COMPLETED:
@@ -111,6 +112,7 @@ def restore(actor: Actor, vm_id: str, public_id: str, if_match: Collection[int] 
 def remove(actor: Actor, vm_id: str, public_id: str, if_match: Collection[int] | None = None) -> Task:
     """Delete a snapshot; its room is given back when the node has let go of it."""
     vm = find_vm(actor, vm_id)
+    actor.require_write()
     snapshot = find_snapshot(vm, public_id)
     ready_for(actor, vm_id, Action.SNAPSHOT, if_match)
     if snapshot.status == SnapshotStatus.CREATING:
