@@ -16,7 +16,7 @@ class SnapshotDetails(Document):
     description: str
     created_at: Timestamp
     size: Count
-    status: Literal["creating", "completed", "deleting", "failed"]
+    status: Literal["creating", "completed", "failed"]
     error_message: str = absent(description="Where it failed")
     task_id: TaskId = absent()
 
