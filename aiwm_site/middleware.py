@@ -85,6 +85,19 @@ def _user_id(request: HttpRequest) -> str | None:
     return getattr(user, "pk", None)
 
 
+class AdminNulMiddleware:
+    """Refuses a NUL in the address of an admin's page, which Django would ask the database for: PostgreSQL has no such
+    texts. The API's own paths and parameters are checked where they are read."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if errors.is_admin_page(request) and ("\0" in request.path_info or "%00" in request.META["QUERY_STRING"]):
+            return errors.bad_request(request)
+        return self.get_response(request)
+
+
 class BodyLimitMiddleware:
     """Refuses a body over `MAX_BODY_BYTES` before it is read. The admin's forms have Django's own limit."""
 

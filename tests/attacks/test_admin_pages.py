@@ -212,3 +212,18 @@ def test_an_access_token_opens_no_page_and_a_session_no_api(role):
     assert session.get("/resources").status_code == 401
     assert session.post("/resources/nodes", "{}", content_type="application/json").status_code == 401
     assert with_token.get("/admin/nodes/node/").status_code == 302
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "resources/virtualmachine/a%00b/change/",
+        "accounts/user/a%00b/password/",
+        "tasks/task/?status=a%00b",
+        "resources/virtualmachine/?status__exact=%00",
+    ],
+)
+def test_it_asks_the_database_for_no_nul(path):
+    answer = logged_in(build(), "operator").get(f"/admin/{path}")
+    assert answer.status_code == 400
+    assert answer["Content-Type"].startswith("text/html")
