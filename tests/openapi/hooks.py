@@ -6,6 +6,7 @@ Only what is well-formed is replaced: what was generated to be refused stays as 
 import ipaddress
 import os
 import re
+import uuid
 from typing import Any
 
 import schemathesis
@@ -13,8 +14,17 @@ import schemathesis
 NODE_ID = os.environ["AIWM_NODE_ID"]
 DEVICES = 4
 _OBJECT_ID = re.compile(r"[0-9a-f]{24}")
+_KEY = re.compile(r"[!-~]{1,255}")
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,39}")
 _PROFILE = re.compile(r"[1-7]g\.[1-9][0-9]{0,2}gb")
+
+
+@schemathesis.hook
+def map_headers(context: Any, headers: Any) -> Any:
+    """A key of its own for each request: else one would be answered with what another had made, and deleted since."""
+    if headers and _is(headers.get("Idempotency-Key"), _KEY):
+        headers["Idempotency-Key"] = uuid.uuid4().hex
+    return headers
 
 
 @schemathesis.hook
