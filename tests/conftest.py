@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+from django.core.cache import cache
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -12,7 +13,8 @@ from vmbackends import get_backend
 
 @pytest.fixture(autouse=True)
 def _fresh_process_state() -> Iterator[None]:
-    """No cached rate or backend outlives a test."""
+    """No count of requests, cached statistics or backend outlives a test."""
+    cache.clear()
     counters.clear()
     get_backend.cache_clear()
     yield
