@@ -24,6 +24,7 @@ SORT_FIELDS = {"createdAt": "created_at", "updatedAt": "updated_at", "name": "na
 # Made once: with all their columns they take longer to put together than to be asked.
 _ALIVE = VirtualMachine.objects.filter(deleted_at=None)
 _WITH_NODE = _ALIVE.select_related("node", "organization")
+_IDS = _ALIVE.values_list("id")
 _ROWS = _ALIVE.values_list(*COLUMNS)
 _COUNTED = _ALIVE.order_by().values_list("status").annotate(number=Count("*"))
 _PARAMETERS = {"resourceType", "status", "nodeId", "search", "page", "limit", "sortBy", "sortOrder"}
@@ -120,6 +121,11 @@ def _statistics(actor: Actor, query: ListQuery, wanted: Q) -> dict[str, int]:
 def find_row(actor: Actor, vm_id: str) -> VmRow:
     """One query. Raises NotFound, the same for what is not there and for what is another organization's."""
     return VmRow(*_find(actor, _ROWS, vm_id))
+
+
+def require_known(actor: Actor, vm_id: str) -> None:
+    """Raises NotFound unless this caller may know of the VM."""
+    _find(actor, _IDS, vm_id)
 
 
 def find_vm(actor: Actor, vm_id: str) -> VirtualMachine:

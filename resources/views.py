@@ -21,7 +21,7 @@ from resources import actions, documentation
 from resources.catalog import catalog
 from resources.documents import detail_document, row_of, status_document
 from resources.pricing import estimate, parse_estimate
-from resources.queries import find_row, list_page, parse_list_query
+from resources.queries import find_row, list_page, parse_list_query, require_known
 from resources.requests import ForceBody
 from tasks.models import Task
 
@@ -35,7 +35,7 @@ def actor_of(request: Request) -> Actor:
 def writer_of(request: Request, vm_id: str) -> Actor:
     """Who asks to change this VM: what they may not know of is not found, before a body or header is looked at."""
     actor = actor_of(request)
-    find_row(actor, vm_id)
+    require_known(actor, vm_id)
     actor.require_write()
     return actor
 
