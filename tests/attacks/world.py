@@ -85,6 +85,7 @@ def build() -> World:
     Worker.objects.create(host="test", pid=1, seen_at=timezone.now())
     node, empty, gone = NodeFactory(), NodeFactory(), NodeFactory(deleted_at=timezone.now())
     GpuFactory(node=node, device_id="GPU-0")
+    gpu = {"gpuConfig": {"enabled": True, "mode": "passthrough", "deviceIds": ["GPU-0"]}}
     ours, others = OrganizationFactory(name="ours"), OrganizationFactory(name="foreign-organization")
     users = {role: UserFactory(organization=ours, role=role) for role in TENANTS}
     users["member"].set_password(PASSWORD)
@@ -93,7 +94,7 @@ def build() -> World:
     stranger = UserFactory(organization=others, username="foreign-user")
     nodes = {"node": node.id, "empty_node": empty.id}
     own = _objects(ours, users["member"], node, "own", "192.168.7.10")
-    other = _objects(others, stranger, node, "foreign", "192.168.66.10")
+    other = _objects(others, stranger, node, "foreign", "192.168.66.10", **gpu)
     NetworkFactory(vlan_id=666, name="foreign-network", organizations=[others])
     world = World(
         users=users,
@@ -110,13 +111,13 @@ def build() -> World:
     return world
 
 
-def _objects(org: Organization, user: User, node: Node, word: str, address: str) -> dict[str, str]:
+def _objects(org: Organization, user: User, node: Node, word: str, address: str, **held: Any) -> dict[str, str]:
     def vm(name: str, status: Status, **config: Any) -> Any:
         return VirtualMachineFactory(
             organization=org, owner=user, node=node, name=f"{word}-{name}", status=status, config=config
         )
 
-    running = vm("running", Status.RUNNING, networkConfig=static_network(address, vlan_id=None))
+    running = vm("running", Status.RUNNING, networkConfig=static_network(address, vlan_id=None), **held)
     stopped = vm("stopped", Status.STOPPED)
     waiting = vm("waiting", Status.QUEUED)
     task = actions.start(Actor.of(user, via="api"), waiting.id)
