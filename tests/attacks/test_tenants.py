@@ -79,11 +79,11 @@ def look_at(world: World, row: Row, role: str, thing: str) -> None:
         assert not {word for word in world.foreign if word in text and word not in asked["path"]}, said
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.expected.get(("member", "other")) == 404], ids=str)
-def test_another_organizations_is_answered_like_what_is_not_there_whatever_is_sent(row):
+@pytest.mark.parametrize("junk", JUNK, ids=str)
+def test_another_organizations_is_answered_like_what_is_not_there_whatever_is_sent(junk):
     """Not a byte tells them apart, and no fault of the body or of a header is named before."""
     world = build()
-    for junk in JUNK:
+    for row in [row for row in ROWS if row.expected.get(("member", "other")) == 404]:
         for role in TENANTS:
             answers = []
             for thing in ("other", "made-up"):
@@ -91,8 +91,8 @@ def test_another_organizations_is_answered_like_what_is_not_there_whatever_is_se
                 answer = send(world, row, role, thing, **{**junk, "headers": headers})
                 kept = {name: value for name, value in answer.headers.items() if name != "X-Request-Id"}
                 answers.append((answer.status_code, {**answer.json(), "requestId": ""}, kept))
-            assert answers[0] == answers[1]
-            assert answers[0][0] == 404
+            assert answers[0] == answers[1], str(row)
+            assert answers[0][0] == 404, str(row)
 
 
 @pytest.mark.parametrize("role", TENANTS)

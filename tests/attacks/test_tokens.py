@@ -107,20 +107,21 @@ def test_a_token_made_the_same_way_with_nothing_wrong_in_it_is_taken():
     assert bearing(f"Bearer {token}").get("/auth/me").status_code == 200
 
 
-@pytest.mark.parametrize("row", ROWS, ids=str)
-def test_each_route_that_needs_a_token_refuses_every_forged_one(row):
+@pytest.mark.parametrize(
+    "forgery", ["another key", "no algorithm", "an operator's flag written in", "a refresh token", "an end long past"]
+)
+def test_each_route_that_needs_a_token_refuses_a_forged_one(forgery):
     world = build()
     user = world.users["operator"]
-    good = tokens.issue(user).access
+    client = bearing(f"Bearer {FORGED[forgery](user, tokens.issue(user).access)}")
     before = dump()
-    request = world.request(row, "operator", "own")
-    for name in ("another key", "no algorithm", "an operator's flag written in", "a refresh token", "an end long past"):
-        client = bearing(f"Bearer {FORGED[name](user, good)}")
+    for row in ROWS:
+        request = world.request(row, "operator", "own")
         answer = client.generic(
             row.method, request["path"], json.dumps(request["data"] or {}), "application/json",
             headers=request["headers"],
         )  # fmt: skip
-        assert (answer.status_code, answer.json()["code"]) == (401, "token_not_valid"), name
+        assert (answer.status_code, answer.json()["code"]) == (401, "token_not_valid"), str(row)
     assert dump() == before
 
 
