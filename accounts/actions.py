@@ -13,7 +13,7 @@ from accounts import audit
 from accounts.actors import Actor
 from accounts.models import LoginFailure, Organization, Role, User
 from common.db import atomic
-from common.errors import Conflict, NotFound, ValidationFailed
+from common.errors import Conflict, Forbidden, NotFound, ValidationFailed
 
 ORGANIZATION_FIELDS = (
     "name", "quota_vms", "quota_vcpus", "quota_ram_mb", "quota_disk_gb", "quota_gpus", "quota_mig_instances",
@@ -74,9 +74,18 @@ def change_user(actor: Actor, user_id: str, values: Mapping[str, Any]) -> None:
     if user_id == actor.user_id and lowered:
         # So that there is always an operator left.
         raise Conflict("You cannot switch off yourself, or take the operator's rights from yourself.")
+    if lowered and actor.user_id is not None and actor.user_id not in _operators_held_still():
+        # Nor may two operators switch off each other at the same time.
+        raise Forbidden("You are no operator any more.")
     further: dict[str, Any] = {"token_epoch": F("token_epoch") + 1} if after.get("is_active") is False else {}
     User.objects.filter(pk=user_id).update(**after, **further)
     _record(actor, "user.change", user, before, after)
+
+
+def _operators_held_still() -> set[str]:
+    """The ids of all operators, none of whom anybody else can change before this transaction ends."""
+    operators = User.objects.select_for_update().filter(is_staff=True, is_active=True).order_by("id")
+    return set(operators.values_list("id", flat=True))
 
 
 def set_role(actor: Actor, user_id: str, role: str) -> None:

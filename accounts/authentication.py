@@ -14,6 +14,14 @@ from common.errors import NotAuthenticated, NotFound, TokenNotValid
 from common.ids import is_object_id
 
 
+class SwitchedOff(TokenNotValid):
+    """The token is good, and its account was switched off since. `actor` is whose it was."""
+
+    def __init__(self, actor: Actor) -> None:
+        super().__init__("This account is switched off.")
+        self.actor = actor
+
+
 class AccessTokenAuthentication(BaseAuthentication):
     """`Authorization: Bearer <access>`. `request.user` is an Actor, made from the claims alone.
 
@@ -53,7 +61,7 @@ def _read_again(actor: Actor) -> Actor:
         User.objects.filter(pk=actor.user_id, is_active=True).values_list("is_staff", "role", "organization_id").first()
     )
     if row is None:
-        raise TokenNotValid("This account is switched off.")
+        raise SwitchedOff(actor)
     is_staff, role, org_id = row
     return replace(actor, is_operator=is_staff, role=role, org_id=org_id)
 

@@ -21,7 +21,9 @@ class LoginForm(AuthenticationForm):  # type: ignore[misc] # unfold has no types
             cleaned: dict[str, Any] = super().clean()
         except Throttled as e:
             raise forms.ValidationError(e.message, code="throttled") from e
-        logins.done(self.request, self.get_user())
+        user = self.get_user()
+        if user is not None:  # with a field left out nobody was looked for
+            logins.done(self.request, user)
         return cleaned
 
     def confirm_login_allowed(self, user: User) -> None:

@@ -33,7 +33,8 @@ KEPT = timedelta(hours=1)
 
 
 class UserThrottle(BaseThrottle):
-    """`API_RATE` a user; where nobody is logged in, an address."""
+    """`API_RATE` a user; on paths that need no log-in, an address. A request without a good token is refused before it
+    is counted, and has cost next to nothing."""
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
         limit = settings.API_RATE

@@ -18,6 +18,7 @@ from rest_framework.request import Request
 from accounts import audit
 from accounts.actors import Actor, Via, stranger
 from accounts.adminbase import admin_actor
+from accounts.authentication import SwitchedOff
 from common.addresses import client_address, counted_as
 from common.errors import TokenExpired
 from common.ids import is_object_id, strip_prefix
@@ -57,7 +58,7 @@ def record(exc: Exception, problem: Mapping[str, Any], request: Request) -> None
     if match is None or problem["code"] in _NOT_KEPT:
         return
     # Not `request.user`, which would log in a second time where that has just failed.
-    actor = getattr(request, "_user", None)
+    actor = exc.actor if isinstance(exc, SwitchedOff) else getattr(request, "_user", None)
     if isinstance(actor, Actor):
         try:
             _of_actor(actor, problem, request, match)

@@ -5,6 +5,7 @@ from ipaddress import ip_address
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -17,6 +18,7 @@ from common.addresses import client_address, counted_as
 from common.errors import NotFound
 
 
+@csrf_exempt  # it takes no form; another method is told so, not asked for a token
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """Open to who sends `METRICS_TOKEN`, and to the networks of `METRICS_ALLOW`. To all others there is no such page;

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from io import BytesIO
 
 from django.conf import settings
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.encoding import escape_uri_path
@@ -86,16 +87,22 @@ def _user_id(request: HttpRequest) -> str | None:
 
 
 class AdminNulMiddleware:
-    """Refuses a NUL in the address of an admin's page, which Django would ask the database for: PostgreSQL has no such
-    texts. The API's own paths and parameters are checked where they are read."""
+    """Refuses a NUL in what the admin asks the database for unchecked, the address and the ids of the rows chosen in a
+    list: PostgreSQL has no such texts. The API's own paths and parameters are checked where they are read."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if errors.is_admin_page(request) and ("\0" in request.path_info or "%00" in request.META["QUERY_STRING"]):
+        if errors.is_admin_page(request) and _asks_for_nul(request):
             return errors.bad_request(request)
         return self.get_response(request)
+
+
+def _asks_for_nul(request: HttpRequest) -> bool:
+    if "\0" in request.path_info or "%00" in request.META["QUERY_STRING"]:
+        return True
+    return any("\0" in chosen for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME))
 
 
 class BodyLimitMiddleware:

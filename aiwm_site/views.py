@@ -6,6 +6,7 @@ from typing import Any
 from django import db
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from drf_spectacular.renderers import (
     OpenApiJsonRenderer,
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 
 @never_cache
+@csrf_exempt
 @require_safe
 def healthz(_request: HttpRequest) -> HttpResponse:
     """This process answers. It asks nothing else, so that a dead database never has it restarted."""
@@ -32,6 +34,7 @@ def healthz(_request: HttpRequest) -> HttpResponse:
 
 
 @never_cache
+@csrf_exempt
 @require_safe
 def readyz(_request: HttpRequest) -> HttpResponse:
     """The database answers, and a worker has been heard of lately. Each has one word: `ok` or what it lacks."""

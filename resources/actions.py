@@ -1,7 +1,8 @@
 """The one home of each change of a VM. The API, the admin, commands and the shell call these.
 
 A change that a node must carry out claims the VM and writes its task in one transaction; a worker does the rest
-(`resources.handlers`). What decides between two at once is the conditional update in `claim`, never a lock.
+(`resources.handlers`). What decides between two at once is the conditional update in `claim`, never a lock; an edit
+holds its row only so that of two edits the second comes after the first, and is not refused.
 """
 
 from collections.abc import Callable, Collection
@@ -40,9 +41,10 @@ from resources.config import (
     parse_create,
     parse_patch,
 )
+from resources.documents import VmRow
 from resources.holdings import Wants
 from resources.models import VirtualMachine, VmSecret
-from resources.queries import find_vm
+from resources.queries import find_row, find_vm
 from resources.specs import build_spec
 from resources.states import WORKING, Action, Status, allowed_actions, statuses_allowing
 from tasks.models import Task
@@ -113,28 +115,33 @@ def _reserve(
     return vm
 
 
-def update(actor: Actor, vm_id: str, patch: object, if_match: Collection[int] | None = None) -> None:
-    """Apply a JSON merge patch (RFC 7396). Raises ValidationFailed, ActionNotAllowed, Locked, Conflict, ...."""
+def update(actor: Actor, vm_id: str, patch: object, if_match: Collection[int] | None = None) -> VmRow:
+    """Apply a JSON merge patch (RFC 7396), and give the row as it is then.
+
+    Raises ValidationFailed, ActionNotAllowed, Locked, Conflict, ....
+    """
     vm = find_vm(actor, vm_id)
     actor.require_write()
     body, changed = parse_patch(_editable(vm), patch)
     secret = secrets.protect(body.config) if "config.cloudInit" in changed else None
-    _apply(actor, vm_id, patch, secret, if_match)
+    return _apply(actor, vm_id, patch, secret, if_match)
 
 
 @atomic
 def _apply(
     actor: Actor, vm_id: str, patch: object, secret: tuple[Any, str] | None, if_match: Collection[int] | None
-) -> None:
-    vm = find_vm(actor, vm_id)
+) -> VmRow:
+    vm = find_vm(actor, vm_id, hold=True)
     if if_match is not None and vm.version not in if_match:
         raise PreconditionFailed("The VM was changed since you read it. Read it again and retry.")
     before = _editable(vm)
     body, changed = parse_patch(before, patch)
     if _removes_password(patch) and VmSecret.objects.filter(vm=vm).exists():
         changed.add("config.cloudInit")
+    if secret is not None and not secrets.suits(secret, body.config):
+        raise Conflict("The VM's osImage was changed at the same time, and with it how the password is kept. Retry.")
     if not changed:
-        return
+        return find_row(actor, vm_id)
     columns: dict[str, Any] = {"name": body.name, "description": body.description or ""}
     rows = VirtualMachine.objects.filter(pk=vm.id, version=vm.version, deleted_at=None)
     if changed - {"name", "description"}:
@@ -156,6 +163,7 @@ def _apply(
         secrets.wipe(vm.id)  # a hash is of no use to Windows, nor a sealed password to Linux
     after = {"name": body.name, "description": body.description, "nodeId": body.node_id}
     _audit(actor, vm, "vm.update", before=before, after={**after, "config": config_document(body.config)})
+    return find_row(actor, vm_id)
 
 
 def _removes_password(patch: object) -> bool:

@@ -4,6 +4,7 @@ from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.clickjacking import xframe_options_exempt
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from common.ids import strip_prefix
@@ -11,6 +12,7 @@ from resources.console import socket_origin
 from vmbackends import get_backend
 
 
+@csrf_exempt  # it takes no form; another method is told so, not asked for a token
 @require_safe
 @xframe_options_exempt  # Content-Security-Policy says by whom it may be framed, which X-Frame-Options cannot
 def viewer(request: HttpRequest, public_id: str) -> HttpResponse:

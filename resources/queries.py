@@ -24,6 +24,7 @@ SORT_FIELDS = {"createdAt": "created_at", "updatedAt": "updated_at", "name": "na
 # Made once: with all their columns they take longer to put together than to be asked.
 _ALIVE = VirtualMachine.objects.filter(deleted_at=None)
 _WITH_NODE = _ALIVE.select_related("node", "organization")
+_HELD = _WITH_NODE.select_for_update(of=("self",))
 _IDS = _ALIVE.values_list("id")
 _ROWS = _ALIVE.values_list(*COLUMNS)
 _COUNTED = _ALIVE.order_by().values_list("status").annotate(number=Count("*"))
@@ -128,9 +129,12 @@ def require_known(actor: Actor, vm_id: str) -> None:
     _find(actor, _IDS, vm_id)
 
 
-def find_vm(actor: Actor, vm_id: str) -> VirtualMachine:
-    """The row with its node and organization, for what needs more than a document. Raises NotFound."""
-    return _find(actor, _WITH_NODE, vm_id)
+def find_vm(actor: Actor, vm_id: str, *, hold: bool = False) -> VirtualMachine:
+    """The row with its node and organization, for what needs more than a document. Raises NotFound.
+
+    Held, nobody else changes it before this transaction ends: those who come to the same row wait for each other.
+    """
+    return _find(actor, _HELD if hold else _WITH_NODE, vm_id)
 
 
 def _find(actor: Actor, vms: QuerySet[VirtualMachine, Row], vm_id: str) -> Row:

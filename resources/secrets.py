@@ -34,6 +34,11 @@ def protect(config: VirtualMachineConfig) -> tuple[SecretKind, str] | None:
     return SecretKind.HASH, sha512_crypt.using(rounds=ROUNDS).hash(password)
 
 
+def suits(protected: tuple[SecretKind, str], config: VirtualMachineConfig) -> bool:
+    """Whether a password was protected as this config's operating system takes it."""
+    return (protected[0] == SecretKind.SEALED) == config.os_image.is_windows
+
+
 def store(vm_id: str, protected: tuple[SecretKind, str]) -> None:
     kind, value = protected
     VmSecret.objects.update_or_create(vm_id=vm_id, defaults={"kind": kind, "value": value})

@@ -84,8 +84,7 @@ class VirtualMachineView(ViewSet):
     @extend_schema(**documentation.PATCH)
     def partial_update(self, request: Request, resource_id: str) -> Response:
         actor = writer_of(request, resource_id)
-        actions.update(actor, resource_id, request.data, required_versions(request.headers.get("If-Match")))
-        row = find_row(actor, resource_id)
+        row = actions.update(actor, resource_id, request.data, required_versions(request.headers.get("If-Match")))
         return Response(detail_document(row, actor.may_write), headers={"ETag": etag(row.version)})
 
     @extend_schema(**documentation.DELETE)

@@ -100,3 +100,12 @@ def test_it_finds_no_one_who_is_not_there(operator):
         actions.change_organization(operator, "0" * 24, {"quota_vms": 1})
     with pytest.raises(NotFound):
         actions.set_password(operator, "0" * 24, "x")
+
+
+def test_two_operators_do_not_switch_off_each_other(db):
+    one, other = OperatorFactory(), OperatorFactory()
+    of_other = Actor.of(other, "admin")  # let in while it was still an operator's
+    actions.change_user(Actor.of(one, "admin"), other.id, {"is_staff": False})
+    with pytest.raises(Forbidden):
+        actions.change_user(of_other, one.id, {"is_active": False})
+    assert User.objects.get(pk=one.id).is_active

@@ -238,3 +238,10 @@ def test_the_log_in_of_the_admin_works_and_locks_out(operator, settings):
     assert "Too many failed log-ins" in locked.content.decode()
     LoginFailure.objects.all().delete()
     assert log_in(PASSWORD).status_code == 302
+
+
+@pytest.mark.parametrize("data", [{}, {"username": "x"}, {"password": "x"}, {"username": "a\0b", "password": "x"}])
+def test_a_log_in_form_with_a_field_left_out_comes_back(db, data):
+    answer = Client().post(reverse("admin:login"), data)
+    assert answer.status_code == 200
+    assert answer.context["form"].errors

@@ -8,7 +8,7 @@ from django.test import Client
 from accounts import idempotency
 from accounts.models import AuditEntry, IdempotencyKey
 from accounts.tokens import issue
-from tests.factories import OperatorFactory, OrganizationFactory, UserFactory
+from tests.factories import NodeFactory, OperatorFactory, OrganizationFactory, UserFactory, create_body
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.accounts.urls")]
 
@@ -180,3 +180,17 @@ def test_it_keeps_no_body_and_no_key_in_clear():
     post(UserFactory(), name="a-secret-name", key="a-secret-key")
     row = IdempotencyKey.objects.get()
     assert "secret" not in row.key + row.body
+
+
+@pytest.mark.urls("aiwm_site.urls")
+@pytest.mark.parametrize("change", ["role", "organization"])
+def test_an_answer_is_for_the_eyes_that_it_was_given_to(db, client_of, change):
+    user, node = UserFactory(), NodeFactory()
+    body = create_body(node)
+    first = client_of(user).post("/resources", body, format="json", HTTP_IDEMPOTENCY_KEY="k")
+    assert first.status_code == 201
+    setattr(user, change, "viewer" if change == "role" else OrganizationFactory())
+    user.save()
+    second = client_of(user).post("/resources", body, format="json", HTTP_IDEMPOTENCY_KEY="k")
+    assert "Idempotent-Replayed" not in second
+    assert second.status_code == (403 if change == "role" else 409)  # its address is another's now

@@ -17,7 +17,7 @@ from tasks.models import Beat
 from tests.attacks.database import differences, dump
 from tests.attacks.routes import admin_patterns
 from tests.attacks.world import World, build
-from tests.factories import UserFactory
+from tests.factories import OperatorFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -227,3 +227,12 @@ def test_it_asks_the_database_for_no_nul(path):
     answer = logged_in(build(), "operator").get(f"/admin/{path}")
     assert answer.status_code == 400
     assert answer["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.parametrize("page", ["nodes_node", "nodes_network", "accounts_loginfailure", "resources_virtualmachine"])
+def test_it_asks_the_database_for_no_nul_that_was_chosen(db, page):
+    client = Client()
+    client.force_login(OperatorFactory(is_superuser=True))
+    for action in ("delete_selected", "retire", "refresh"):
+        data = {"action": action, "_selected_action": ["a\0b"], "post": "yes", "confirmed": "yes"}
+        assert client.post(reverse(f"admin:{page}_changelist"), data).status_code == 400

@@ -30,6 +30,7 @@ def prepare() -> dict[str, dict[str, str]]:
         "version": _race(vm=True),
         "snapshot": _race(vm=True, status="stopped"),
         "cancel": _race(vm=True),
+        "edits": _race(vm=True),
     }
 
 

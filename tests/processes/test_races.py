@@ -200,6 +200,14 @@ def test_it_lets_one_through_that_names_the_version(arena: Arena) -> None:
     assert vm["vcpus"] == (4 if answers["200"] else 2)
 
 
+def test_it_takes_every_edit_that_names_no_version(arena: Arena) -> None:
+    race = arena.race("edits")
+    names = iter([f"name {number}" for number in range(RIVALS)])
+    answers = told(race.run(lambda api: api.send("PATCH", f"/resources/{race.vm}", {"name": next(names)})))
+    assert answers == {"200": RIVALS}
+    assert race.the_vm()["version"] == 1 + RIVALS
+
+
 def test_it_takes_a_snapshot_of_one_name_once(arena: Arena) -> None:
     race = arena.race("snapshot")
     assert told(race.run(race.verb("snapshots", name="the same"))) == {"201": 1, "409 conflict": 19}

@@ -4,7 +4,8 @@ import pytest
 
 from accounts.models import AuditEntry, Role
 from nodes.models import Claim, Gpu
-from resources.models import VirtualMachine, VmSecret
+from resources import actions, secrets
+from resources.models import SecretKind, VirtualMachine, VmSecret
 from resources.states import Status
 from tasks.models import Task
 from tests.factories import (
@@ -12,7 +13,9 @@ from tests.factories import (
     NodeFactory,
     UserFactory,
     VirtualMachineFactory,
+    create_body,
     static_network,
+    vm_config,
 )
 
 pytestmark = pytest.mark.django_db
@@ -269,3 +272,45 @@ def test_an_address_that_was_seen_stays_known(client_of):
     answer = patch(client_of(user), vm, {"config": {"vcpus": 4}})
 
     assert answer.json()["runtime"]["ipAddress"] == "10.0.0.9"
+
+
+@pytest.mark.parametrize(
+    ("before", "meanwhile"),
+    [("ubuntu-22.04", "windows-server-2022"), ("windows-server-2022", "ubuntu-22.04")],
+)
+def test_it_keeps_no_password_as_another_system_takes_it(client_of, monkeypatch, before, meanwhile):
+    user = UserFactory()
+    node = NodeFactory(images=(before, meanwhile))
+    body = {**create_body(node), "config": vm_config(osImage=before)}
+    vm_id = client_of(user).post("/resources", body, format="json").json()["_id"]
+    protect = secrets.protect
+
+    def slowly(config):
+        patch = {"config": {"osImage": meanwhile}}
+        if VirtualMachine.objects.get(pk=vm_id).os_image == before:
+            assert client_of(user).patch(f"/resources/{vm_id}", patch, format="json").status_code == 200
+        return protect(config)
+
+    monkeypatch.setattr(secrets, "protect", slowly)
+    patch = {"config": {"cloudInit": {"password": "hunter2hunter2"}}}
+    answer = client_of(user).patch(f"/resources/{vm_id}", patch, format="json")
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    assert not VmSecret.objects.exists()
+    assert client_of(user).patch(f"/resources/{vm_id}", patch, format="json").status_code == 200
+    sealed = meanwhile.startswith("windows")
+    assert VmSecret.objects.get().kind == (SecretKind.SEALED if sealed else SecretKind.HASH)
+
+
+def test_it_answers_with_what_it_made_whoever_comes_next(client_of, monkeypatch):
+    user = UserFactory()
+    vm = own_vm(user)
+    update = actions.update
+
+    def and_gone(actor, vm_id, *given):
+        row = update(actor, vm_id, *given)
+        actions.delete(actor, vm_id)
+        return row
+
+    monkeypatch.setattr(actions, "update", and_gone)
+    answer = client_of(user).patch(f"/resources/{vm.id}", {"name": "new"}, format="json")
+    assert (answer.status_code, answer.json()["name"]) == (200, "new")

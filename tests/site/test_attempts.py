@@ -8,7 +8,7 @@ from django.urls import reverse
 from rest_framework.test import APIClient
 
 from accounts import tokens
-from accounts.models import AuditEntry, Role
+from accounts.models import AuditEntry, Role, User
 from aiwm_site.attempts import action_of
 from resources.states import Status
 from tests.factories import (
@@ -220,3 +220,22 @@ def test_a_form_from_elsewhere_is_kept():
 def test_a_log_in_form_from_elsewhere_is_counted():
     Client(enforce_csrf_checks=True).post(reverse("admin:login"), {"username": "x"})
     assert AuditEntry.objects.get().actor_name == "anonymous"
+
+
+def test_who_was_switched_off_since_is_named(vm):
+    operator = OperatorFactory()
+    client = APIClient(HTTP_AUTHORIZATION=f"Bearer {tokens.issue(operator).access}")
+    User.objects.filter(pk=operator.pk).update(is_active=False)
+    assert client.delete(f"/resources/{vm.id}").status_code == 401
+    entry = AuditEntry.objects.get()
+    assert (entry.actor_id, entry.action, entry.object_id) == (operator.id, "vm.delete", vm.id)
+    assert (entry.outcome, entry.code) == ("refused", "token_not_valid")
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/docs", "/schema", "/healthz", "/readyz", "/metrics", f"/console/view/vm-{'a' * 24}"]
+)
+def test_a_page_that_is_only_read_refuses_the_method_and_keeps_nothing(db, path):
+    answer = Client(enforce_csrf_checks=True).post(path, "{}", content_type="application/json")
+    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+    assert not AuditEntry.objects.exists()

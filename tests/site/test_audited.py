@@ -13,7 +13,7 @@ from accounts import guard
 from accounts.actors import acting_as
 from accounts.models import AuditEntry, LoginFailure, Organization, Role, User
 from common.errors import DomainError
-from nodes.models import Network
+from nodes.models import Network, Node
 from resources.models import VirtualMachine
 from resources.states import Status
 from tests.factories import (
@@ -199,6 +199,12 @@ def delete_selected(model, row, **further):
     return lambda client: post(client, f"{model}_changelist", data=data)
 
 
+def forget_vm(client):
+    vm = VirtualMachineFactory(status=Status.STOPPED)
+    Node.objects.filter(pk=vm.node_id).update(lost=True)
+    return post(client, "resources_virtualmachine_vm_forget", vm.id)
+
+
 ADMIN_CHANGES = {
     "organization.create": lambda c: post(c, "accounts_organization_add", data=quotas(name="new")),
     "organization.change": lambda c: post(
@@ -240,6 +246,7 @@ ADMIN_CHANGES = {
     "node.update": lambda c: post(c, "nodes_node_change", (node := NodeFactory(images=())).pk, data=form_of(node)),
     "node.update of its maintenance": on_nodes("maintenance_on"),
     "node.update to lost": on_nodes("mark_lost"),
+    "vm.forget": forget_vm,
     "node.refresh": on_nodes("refresh"),
     "node.delete": on_nodes("retire"),
     "vm.start": on_vm("start", Status.QUEUED),
