@@ -1,6 +1,7 @@
 """`Idempotency-Key`: the same POST sent twice is done once, and answered twice alike."""
 
 import hashlib
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from functools import wraps
 from typing import Any
 
 import orjson
+from django import db
 from django.db import IntegrityError
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
@@ -19,6 +21,8 @@ from accounts.models import IdempotencyKey
 from common.db import atomic
 from common.errors import Conflict, Locked, ValidationFailed
 from common.times import isoformat
+
+log = logging.getLogger(__name__)
 
 HEADER = "Idempotency-Key"
 KEPT_FOR = timedelta(hours=24)
@@ -79,7 +83,7 @@ def _once(request: Request, prepare: Callable[[], Act]) -> Response:
     try:
         response = _act(claim, prepare())
     except Exception:
-        _release(claim)
+        _release_quietly(claim)
         raise
     if not _is_kept(response):
         _release(claim)
@@ -163,6 +167,14 @@ def _own(claim: _Owned) -> Any:
 
 def _release(claim: _Owned) -> None:
     _own(claim).delete()
+
+
+def _release_quietly(claim: _Owned) -> None:
+    """While another error is on its way: it is the one to be told. The row is taken over when it is old."""
+    try:
+        _release(claim)
+    except db.Error:
+        log.exception("an Idempotency-Key could not be released")
 
 
 def _is_kept(response: Response) -> bool:

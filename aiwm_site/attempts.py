@@ -90,6 +90,12 @@ def record_page(request: HttpRequest, problem: Mapping[str, Any]) -> None:
     )
 
 
+def record_unread(request: HttpRequest, problem: Mapping[str, Any]) -> None:
+    """Keep that a change was refused before anybody looked at whose it is. Raises nothing."""
+    if request.method not in SAFE_METHODS:
+        _of_stranger(problem, request, "request")
+
+
 def _of_actor(actor: Actor, problem: Mapping[str, Any], request: Request, match: ResolverMatch) -> None:
     route, code = str(match.url_name), problem["code"]
     reads = request.method in SAFE_METHODS or route in _READING
@@ -110,9 +116,9 @@ def _of_actor(actor: Actor, problem: Mapping[str, Any], request: Request, match:
     )
 
 
-def _of_stranger(problem: Mapping[str, Any], request: HttpRequest) -> None:
+def _of_stranger(problem: Mapping[str, Any], request: HttpRequest, action: str = "authenticate") -> None:
     actor = _stranger(request, "api")
-    audit.refused(actor, "authenticate", code=problem["code"], detail=problem["detail"], object_type="service")
+    audit.refused(actor, action, code=problem["code"], detail=problem["detail"], object_type="service")
 
 
 def _stranger(request: HttpRequest, via: Via) -> Actor:

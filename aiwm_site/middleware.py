@@ -14,7 +14,7 @@ from django.http.response import HttpResponseBase
 from django.utils.encoding import escape_uri_path
 from django.utils.functional import SimpleLazyObject
 
-from aiwm_site import errors, request_metrics
+from aiwm_site import attempts, errors, request_metrics
 from aiwm_site.logs import request_id_var
 
 log = logging.getLogger("aiwm.access")
@@ -117,7 +117,7 @@ class BodyLimitMiddleware:
         stated = request.META.get("CONTENT_LENGTH")
         if stated:
             if len(stated) > 12 or (stated.isdecimal() and int(stated) > settings.MAX_BODY_BYTES):
-                return _too_large()
+                return _too_large(request)
         elif request.META.get("HTTP_TRANSFER_ENCODING"):
             refusal = _take_in_chunked(request)
             if refusal is not None:
@@ -137,11 +137,13 @@ def _take_in_chunked(request: HttpRequest) -> HttpResponseBase | None:
         parts.append(part)
         size += len(part)
         if size > settings.MAX_BODY_BYTES:
-            return _too_large()
+            return _too_large(request)
     environ["CONTENT_LENGTH"] = str(size)
     request._stream = BytesIO(b"".join(parts))
     return None
 
 
-def _too_large() -> HttpResponseBase:
-    return errors.problem("too_large", f"The body may have {settings.MAX_BODY_BYTES:,} bytes at most.")
+def _too_large(request: HttpRequest) -> HttpResponseBase:
+    problem = errors.problem("too_large", f"The body may have {settings.MAX_BODY_BYTES:,} bytes at most.")
+    attempts.record_unread(request, problem.data)
+    return problem

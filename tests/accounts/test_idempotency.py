@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.db import OperationalError
 from django.test import Client
 
 from accounts import idempotency
@@ -197,3 +198,13 @@ def test_an_answer_is_for_the_eyes_that_it_was_given_to(db, client_of, change):
         assert second.status_code == 403
     else:
         assert second.json()["owner"]["orgId"] == user.organization_id
+
+
+def test_it_tells_the_error_and_not_that_the_key_could_not_be_released(monkeypatch):
+    def fail(claim):
+        raise OperationalError("the database is gone")
+
+    monkeypatch.setattr(idempotency, "_release", fail)
+    user = UserFactory()
+    assert post(user, name="taken").status_code == 409
+    assert IdempotencyKey.objects.get().status is None

@@ -239,3 +239,13 @@ def test_a_page_that_is_only_read_refuses_the_method_and_keeps_nothing(db, path)
     answer = Client(enforce_csrf_checks=True).post(path, "{}", content_type="application/json")
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
     assert not AuditEntry.objects.exists()
+
+
+def test_a_change_too_large_to_be_read_is_counted_for_its_address(client, settings):
+    body = b"x" * (settings.MAX_BODY_BYTES + 1)
+    for _ in range(2):
+        answer = client.post("/resources", body, content_type="application/json", REMOTE_ADDR="203.0.113.9")
+        assert answer.status_code == 413
+    entry = AuditEntry.objects.get()
+    assert (entry.action, entry.outcome, entry.code, entry.count) == ("request", "refused", "too_large", 2)
+    assert (entry.actor_name, entry.address) == ("anonymous", "203.0.113.9")

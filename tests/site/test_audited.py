@@ -12,6 +12,7 @@ from django.urls import get_resolver, reverse
 from accounts import guard
 from accounts.actors import acting_as
 from accounts.models import AuditEntry, LoginFailure, Organization, Role, User
+from aiwm_site.attempts import action_of
 from common.errors import DomainError
 from nodes.models import Network, Node
 from resources.models import VirtualMachine
@@ -96,6 +97,8 @@ WRITES = {
         lambda t: "/auth/token", lambda t: {"username": t.operator.username, "password": PASSWORD}, refusable=False
     ),
 }
+# Where the trail has another name for what is done than the refusal of the route.
+NAMES = {"token": "login"}
 # What these store is a token's own; they change nothing that belongs to anybody.
 NO_CHANGE = {("token-refresh", "post"), ("token-revoke", "post"), ("estimate", "post")}
 
@@ -127,9 +130,14 @@ def test_a_request_that_changes_something_is_kept(client_of, route, method):
     client = client_of(things.operator)
     write.before(client, things)
     before = entries("done")
-    assert send(client, method, write, things).status_code < 300
+    known = set(AuditEntry.objects.values_list("id", flat=True))
+    answer = send(client, method, write, things)
+    assert answer.status_code < 300
     assert entries("done") > before
     assert not entries("refused")
+    (entry,) = AuditEntry.objects.exclude(pk__in=known).filter(action=NAMES.get(route, action_of(route, method.upper())))
+    assert (entry.actor_id, entry.via, entry.request_id) == (things.operator.id, "api", answer["X-Request-Id"])
+    assert entry.object_id
 
 
 @pytest.mark.parametrize(("route", "method"), [key for key, write in WRITES.items() if write.refusable])

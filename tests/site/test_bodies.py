@@ -8,7 +8,7 @@ from django.test import RequestFactory
 from aiwm_site.middleware import BodyLimitMiddleware
 from aiwm_site.parsers import MAX_DEPTH, read_object
 
-pytestmark = pytest.mark.urls("tests.site.urls")
+pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.site.urls")]
 
 
 def post(client, body, content_type="application/json", path="/t/echo", **headers):
