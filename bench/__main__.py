@@ -11,6 +11,12 @@ import os
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.sites import Site
+
+if TYPE_CHECKING:
+    from bench.rows import Rows  # loads the models, which need the settings
 
 OTHERS = 100_000
 # As in production, but for the rate limit, which is counted and never met, and a backend that is not asked.
@@ -28,17 +34,28 @@ SETTINGS = {
 def main() -> None:
     from tests.databases import new_database
 
-    with tempfile.TemporaryDirectory(prefix="aiwm-bench-") as folder:
-        database = new_database(Path(folder))
-        os.environ.update(SETTINGS, DATABASE_URL=database.url, AIWM_VAR=folder)
-        (Path(folder) / "static").mkdir()  # WhiteNoise warns where nothing was collected
+    with tempfile.TemporaryDirectory(prefix="aiwm-bench-") as name:
+        folder = Path(name)
+        quiet = new_database(folder)
+        os.environ.update(SETTINGS, DATABASE_URL=quiet.url, AIWM_VAR=name)
+        (folder / "static").mkdir()  # WhiteNoise warns where nothing was collected
+        dropped = [quiet]
         try:
-            _measure(Path(folder))
+            rows = _rows(folder)
+            crowded = quiet.copy(_new(folder / "crowded"))
+            dropped.append(crowded)
+            _measure(folder, rows, Site(quiet.url), Site(crowded.url))
         finally:
-            database.drop()
+            for database in dropped:
+                database.drop()
 
 
-def _measure(folder: Path) -> None:
+def _new(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def _rows(folder: Path) -> "Rows":
     import django
 
     django.setup()
@@ -46,17 +63,29 @@ def _measure(folder: Path) -> None:
     from django.core.management import call_command
     from django.db import connection
 
-    from bench import cpu, wire
     from bench.rows import Rows
 
     call_command("migrate", verbosity=0)
-    rows = Rows.new()
+    try:
+        return Rows.new()
+    finally:
+        connection.close()  # a database is copied while nobody is connected
+
+
+def _measure(folder: Path, rows: "Rows", quiet: Site, crowded: Site) -> None:
+    """In both databases are the same rows at first; then one gets many of others."""
+    from django.db import connection
+
+    from bench import cpu, wire
+
     print(f"### {connection.display_name}, {datetime.now(UTC):%Y-%m-%d}\n")
-    lonely = cpu.member(rows)
+    crowded.enter()
+    rows.add_others(OTHERS)
+    cpu.print_crowd(rows, quiet, crowded, OTHERS)
+    quiet.enter()
     cpu.print_table(rows)
     alone = wire.times(rows, folder)
-    rows.add_others(OTHERS)
-    cpu.print_crowd(rows, lonely, OTHERS)
+    crowded.enter()
     wire.print_table(alone, wire.times(rows, folder), OTHERS)
     connection.close()
 

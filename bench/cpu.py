@@ -16,6 +16,7 @@ from accounts.tokens import issue
 from aiwm_site import urls
 from bench import bare
 from bench.rows import Rows
+from bench.sites import Site
 from resources.states import Status
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "9"))
@@ -23,6 +24,18 @@ CALLS = int(os.environ.get("BENCH_CALLS", "60"))
 _WARM_UP = 10
 
 Send = Callable[[], bytes]
+
+
+def _stay() -> None:
+    """Where a call is sent in the database that the process is in."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What is measured, and how to come to the database in which it is."""
+
+    send: Send
+    enter: Callable[[], None] = _stay
 
 
 @dataclass(frozen=True)
@@ -69,17 +82,17 @@ def client_of(user: User) -> Client:
     return Client(WSGIHandler(), issue(user).access)
 
 
-def milliseconds(*sends: Send) -> list[float]:
+def milliseconds(*calls: Call) -> list[float]:
     """The CPU milliseconds of one call of each, the median of rounds in which they take turns."""
-    for send in sends:
-        for _ in range(_WARM_UP):
-            send()
-    times: list[list[float]] = [[] for _ in sends]
-    for _ in range(ROUNDS):
-        for send, kept in zip(sends, times, strict=True):
+    times: list[list[float]] = [[] for _ in calls]
+    for number in range(ROUNDS):
+        for call, kept in zip(calls, times, strict=True):
+            call.enter()
+            for _ in range(1 if number else _WARM_UP):
+                call.send()
             began = time.process_time()
             for _ in range(CALLS):
-                send()
+                call.send()
             kept.append((time.process_time() - began) / CALLS * 1000)
     return [statistics.median(kept) for kept in times]
 
@@ -94,7 +107,7 @@ def print_table(rows: Rows) -> None:
     _print_row("list of 100", client.get("/resources?limit=100"), client.get("/bare?limit=100"))
     _print_row("get", client.get(f"/resources/{vm}"), client.get(f"/bare/{vm}"))
     _print_row("status", client.get(f"/resources/{vm}/status"), client.get(f"/bare/{vm}"))
-    ours, theirs = (rows.add(_WARM_UP + ROUNDS * CALLS, Status.QUEUED) for _ in range(2))
+    ours, theirs = (rows.add(_WARM_UP + ROUNDS * (CALLS + 1), Status.QUEUED) for _ in range(2))
     _print_row(
         "start",
         client.post(f"/resources/{vm}/start" for vm in ours),
@@ -107,22 +120,18 @@ def print_table(rows: Rows) -> None:
 
 
 def _print_row(name: str, served: Send, plain: Send) -> None:
-    ours, theirs = milliseconds(served, plain)
+    ours, theirs = milliseconds(Call(served), Call(plain))
     print(f"| {name} | {ours:.2f} | {theirs:.2f} | {ours / theirs:.2f} |", flush=True)
 
 
-def member(rows: Rows) -> float:
-    """The member's list of their hundred VMs."""
-    (ms,) = milliseconds(client_of(rows.user).get("/resources?limit=100"))
-    return ms
-
-
-def print_crowd(rows: Rows, lonely_ms: float, others: int) -> None:
-    """The lists again, with others' VMs beside the member's. `lonely_ms` is the member's before they came."""
-    crowded_ms = member(rows)
-    (operator_ms,) = milliseconds(client_of(rows.operator).get("/resources?limit=100"))
+def print_crowd(rows: Rows, quiet: Site, crowded: Site, others: int) -> None:
+    """The lists where others' VMs lie beside the member's, and the member's where they do not."""
+    mine, all_of_them = (client_of(user).get("/resources?limit=100") for user in (rows.user, rows.operator))
+    alone, among, whole = milliseconds(
+        Call(mine, quiet.enter), Call(mine, crowded.enter), Call(all_of_them, crowded.enter)
+    )
     print("| CPU time of a list of 100 | ms | ratio |")
     print("|---|---:|---:|")
-    print(f"| a member's, alone | {lonely_ms:.2f} | |")
-    print(f"| a member's, among {others:,} VMs of others | {crowded_ms:.2f} | {crowded_ms / lonely_ms:.2f} |")
-    print(f"| an operator's, of all {others:,} | {operator_ms:.2f} | {operator_ms / lonely_ms:.2f} |\n", flush=True)
+    print(f"| a member's, alone | {alone:.2f} | |")
+    print(f"| a member's, among {others:,} VMs of others | {among:.2f} | {among / alone:.2f} |")
+    print(f"| an operator's, of all {others:,} | {whole:.2f} | {whole / alone:.2f} |\n", flush=True)
