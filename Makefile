@@ -33,7 +33,7 @@ test: lint ## all that must hold before a change goes in
 	$(BIN)/python -m tests.postgres $(BIN)/python -m pytest -n 2 -m "not one_engine"
 
 test-fast: .venv/.dev ## the tests without those that start processes
-	$(BIN)/python -m pytest -n 2 -m "not processes"
+	$(BIN)/python -m pytest -n 2 -m "not processes and not hypervisor"
 
 lint: .venv/.dev ## ruff and mypy
 	$(BIN)/ruff check .
@@ -51,6 +51,7 @@ bench: .venv/.dev ## measure the API
 requirements: .venv/.dev ## lock the dependencies of pyproject.toml anew
 	$(COMPILE) -o requirements.txt pyproject.toml
 	$(COMPILE) --extra postgres -c requirements.txt -o requirements-postgres.txt pyproject.toml
+	$(COMPILE) --extra libvirt -c requirements.txt -o requirements-libvirt.txt pyproject.toml
 	$(COMPILE) --extra dev --extra postgres -c requirements.txt -o requirements-dev.txt pyproject.toml
 
 install: $(RUN) ## what the site needs

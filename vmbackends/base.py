@@ -16,12 +16,31 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class NodeSettings:
+    """How VMs are put on a node; its operator says so, and `nodes check` whether it is so.
+
+    `pool` is the storage pool for disks, seeds and images. `bridge` is, with `openvswitch`, the one bridge that takes
+    VLANs as tags, and else the pattern of one Linux bridge for each VLAN, as `br{vlan}`; `untagged_bridge` is the one
+    for VMs without a VLAN. `domain_type` ("kvm" or "qemu") and `cpu_mode` (of libvirt's `<cpu>`, or the name of a CPU
+    model) are empty where the last probe's word counts.
+    """
+
+    pool: str = "aiwm"
+    bridge: str = "br{vlan}"
+    untagged_bridge: str = "br0"
+    openvswitch: bool = False
+    domain_type: str = ""
+    cpu_mode: str = ""
+
+
+@dataclass(frozen=True)
 class NodeRef:
     """A hypervisor. `uri` is a libvirt connection URI: https://libvirt.org/uri.html"""
 
     id: str
     name: str
     uri: str = ""
+    settings: NodeSettings = NodeSettings()
 
 
 @dataclass(frozen=True)
@@ -56,6 +75,24 @@ class CloudInitSpec:
 
 
 @dataclass(frozen=True)
+class ImageSpec:
+    """An OS image, as a node has it and as its guests want to be run.
+
+    `volume` is its name in the node's pool, of the format qcow2. `firmware` is "bios" or "uefi", `device_model`
+    "virtio" or "sata" (with an e1000e for the network). `ready` says by what a booted guest is told: "agent" by its
+    guest agent, "cloud-init" by what cloud-init writes to the serial console when it is done, "power" by nothing but
+    that it stays on.
+    """
+
+    volume: str
+    firmware: str = "bios"
+    device_model: str = "virtio"
+    tpm: bool = False
+    windows: bool = False
+    ready: str = "agent"
+
+
+@dataclass(frozen=True)
 class PowerIntent:
     """What the power should be, and the moment since which it should be so."""
 
@@ -65,7 +102,7 @@ class PowerIntent:
 
 @dataclass(frozen=True)
 class VmSpec:
-    """All that a node must know of a VM. The domain is named `vm-<id>`."""
+    """All that a node must know of a VM. The domain is named `vm-<id>`. `image` is None where no operator keeps any."""
 
     id: str
     name: str
@@ -78,6 +115,7 @@ class VmSpec:
     power: PowerIntent
     gpus: tuple[GpuSpec, ...] = ()
     cloud_init: CloudInitSpec | None = None
+    image: ImageSpec | None = None
 
     @property
     def domain_name(self) -> str:

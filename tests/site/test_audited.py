@@ -135,7 +135,8 @@ def test_a_request_that_changes_something_is_kept(client_of, route, method):
     assert answer.status_code < 300
     assert entries("done") > before
     assert not entries("refused")
-    (entry,) = AuditEntry.objects.exclude(pk__in=known).filter(action=NAMES.get(route, action_of(route, method.upper())))
+    action = NAMES.get(route, action_of(route, method.upper()))
+    (entry,) = AuditEntry.objects.exclude(pk__in=known).filter(action=action)
     assert (entry.actor_id, entry.via, entry.request_id) == (things.operator.id, "api", answer["X-Request-Id"])
     assert entry.object_id
 

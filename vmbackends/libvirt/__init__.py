@@ -1,0 +1,1 @@
+"""VMs on real hypervisors, over libvirt's own protocol. Needs the extra `libvirt`."""

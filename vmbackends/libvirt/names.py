@@ -1,0 +1,33 @@
+"""What a VM's things are called on its node. All of it follows from the VM's id, so that nothing need be remembered."""
+
+import re
+import uuid
+
+# The element in a domain's <metadata> that says whose it is: https://libvirt.org/formatdomain.html#general-metadata
+METADATA_NS = "urn:aiwm:vm:1"
+
+_DOMAINS = uuid.UUID("5f0d3a53-93c5-4c0a-9a5e-1f3b9be4a1d7")
+_DOMAIN_NAME = re.compile(r"vm-([0-9a-f]{24})")
+
+
+def domain_uuid(vm_id: str) -> str:
+    return str(uuid.uuid5(_DOMAINS, vm_id))
+
+
+def vm_id_of(domain_name: str) -> str | None:
+    """The VM whose domain could have this name, or None. Ours it is if its UUID fits as well."""
+    match = _DOMAIN_NAME.fullmatch(domain_name)
+    return match[1] if match else None
+
+
+def disk_volume(vm_id: str) -> str:
+    return f"vm-{vm_id}.qcow2"
+
+
+def seed_volume(vm_id: str) -> str:
+    return f"vm-{vm_id}-seed.iso"
+
+
+def console_volume(vm_id: str) -> str:
+    """What the guest writes to its serial console."""
+    return f"vm-{vm_id}-console.log"
