@@ -1,0 +1,52 @@
+"""The network interface: https://libvirt.org/formatdomain.html#network-interfaces"""
+
+from lxml import etree
+from lxml.builder import E
+
+from vmbackends.base import ImageSpec, NetworkSpec, NodeSettings
+from vmbackends.errors import Refused
+from vmbackends.libvirt.xml.placement import Placement
+
+_PLACE_OF_VLAN = "{vlan}"
+
+
+def interface(network: NetworkSpec, image: ImageSpec, place: Placement) -> "etree._Element":
+    """Raises Refused where the node's settings have no bridge for the VLAN."""
+    settings = place.settings
+    element = E.interface(
+        E.mac(address=network.mac),
+        E.source(bridge=bridge_of(network, settings)),
+        type="bridge",
+    )
+    if settings.openvswitch:
+        element.append(E.virtualport(type="openvswitch"))
+        # A port of Open vSwitch without a tag carries every VLAN; one with tag 0 is untagged and carries no other.
+        element.append(E.vlan(E.tag(id=str(network.vlan_id or 0))))
+    element.append(E.model(type="e1000e" if image.device_model == "sata" else "virtio"))
+    if place.filter_name is not None:
+        element.append(_filter(place.filter_name, network))
+    # No network card boots: a disk that does not must not ask the tenant's network for a system.
+    element.append(E.rom(enabled="no"))
+    return element
+
+
+def bridge_of(network: NetworkSpec, settings: NodeSettings) -> str:
+    """The node's bridge for this VLAN. Raises Refused where two VLANs would meet on one Linux bridge."""
+    if network.vlan_id is None:
+        return settings.untagged_bridge
+    if settings.openvswitch:
+        return settings.bridge
+    if _PLACE_OF_VLAN not in settings.bridge:
+        raise Refused(
+            f"The bridge {settings.bridge} cannot keep VLAN {network.vlan_id} apart from others: a node without "
+            f"Open vSwitch needs one Linux bridge for each VLAN, named by a pattern with {_PLACE_OF_VLAN}."
+        )
+    return settings.bridge.replace(_PLACE_OF_VLAN, str(network.vlan_id))
+
+
+def _filter(name: str, network: NetworkSpec) -> "etree._Element":
+    """Without the address libvirt learns it from the guest's first packets."""
+    element = E.filterref(filter=name)
+    if network.ip_address is not None:
+        element.append(E.parameter(name="IP", value=network.ip_address))
+    return element
