@@ -13,12 +13,19 @@ class NodeManager(models.Manager["Node"]):
         return super().get_queryset().filter(deleted_at=None)
 
 
+class DomainType(models.TextChoices):
+    KVM = "kvm", "KVM"
+    QEMU = "qemu", "QEMU, in software"
+
+
 class Node(models.Model):
     """A hypervisor. `cap_*` is what it has, `used_*` what is promised of it (changed only by `nodes.room`).
 
     `vcpu_overcommit` is how many vCPUs may be promised for each that the node has. `enabled` off is maintenance: no
     new VMs. `online` is what the last sweep saw; `lost` is an operator's word that it will not come back as it was.
-    A deleted one keeps its row, because those of deleted VMs name it; nothing is promised of it any more.
+    `pool` to `cpu_mode` are how VMs are put on it, see `vmbackends.base.NodeSettings`; `probed_*` and `hypervisor`, the
+    versions of its software by their names, are what it said itself when it was last asked. A deleted one keeps its
+    row, because those of deleted VMs name it; nothing is promised of it any more.
     """
 
     id = object_id_key()
@@ -26,6 +33,15 @@ class Node(models.Model):
     hostname = models.CharField(max_length=253)
     segment = models.CharField(max_length=60, default="default", help_text="nodes on one switch share it")
     uri = models.CharField(max_length=500, blank=True, default="", help_text="libvirt connection URI")
+    pool = models.CharField(max_length=60, default="aiwm")
+    bridge = models.CharField(max_length=20, default="br{vlan}")
+    untagged_bridge = models.CharField(max_length=15, default="br0")
+    openvswitch = models.BooleanField(default=False)
+    domain_type = models.CharField(max_length=4, choices=DomainType, blank=True, default="")
+    cpu_mode = models.CharField(max_length=60, blank=True, default="")
+    probed_domain_type = models.CharField(max_length=4, blank=True, default="", editable=False)
+    probed_cpu_mode = models.CharField(max_length=60, blank=True, default="", editable=False)
+    hypervisor = models.JSONField(default=dict, editable=False)
     enabled = models.BooleanField(default=True)
     online = models.BooleanField(default=False, editable=False)
     lost = models.BooleanField(default=False, editable=False)
@@ -92,6 +108,56 @@ class Gpu(models.Model):
 
     def __str__(self) -> str:
         return self.device_id
+
+
+class Firmware(models.TextChoices):
+    BIOS = "bios", "BIOS"
+    UEFI = "uefi", "UEFI"
+
+
+class DeviceModel(models.TextChoices):
+    VIRTIO = "virtio"
+    SATA = "sata", "SATA and e1000e"
+
+
+class Ready(models.TextChoices):
+    AGENT = "agent", "guest agent"
+    CLOUD_INIT = "cloud-init", "cloud-init on the serial console"
+    POWER = "power", "that it stays on"
+
+
+class Image(models.Model):
+    """An OS image that operators keep for nodes: a qcow2 file, and how its guests want to be run.
+
+    Where there is none of a name, images are what a node's operator or its backend says, and a spec has none. See
+    `vmbackends.base.ImageSpec` for `firmware` to `ready`. `size_bytes` is the file's length, `virtual_bytes` the size
+    of the disk in it. `volume` is the file's name, here and on nodes; it follows from what is in the file, so that
+    disks that came of an older one keep theirs.
+    """
+
+    id = object_id_key()
+    os_image = models.CharField(max_length=40, unique=True)
+    volume = models.CharField(max_length=100)
+    sha256 = models.CharField(max_length=64)
+    size_bytes = models.PositiveBigIntegerField()
+    virtual_bytes = models.PositiveBigIntegerField()
+    firmware = models.CharField(max_length=4, choices=Firmware, default=Firmware.BIOS)
+    device_model = models.CharField(max_length=6, choices=DeviceModel, default=DeviceModel.VIRTIO)
+    tpm = models.BooleanField(default=False, verbose_name="TPM")
+    ready = models.CharField(max_length=10, choices=Ready, default=Ready.AGENT)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ("os_image",)
+
+    def __str__(self) -> str:
+        return self.os_image
+
+    @property
+    def least_disk_gb(self) -> int:
+        """The smallest disk that takes it, in GiB."""
+        return -(-self.virtual_bytes // 1024**3)
 
 
 class NodeImage(models.Model):

@@ -11,12 +11,20 @@ from common.paging import Page, pagination_document
 from nodes.claims import gpu_claims, in_device_order, slice_of
 from nodes.documents import node_document
 from nodes.models import Claim, Gpu, Node, NodeImage
-from vmbackends.base import NodeRef
+from vmbackends.base import NodeRef, NodeSettings
 
 
 def node_ref(node: Node) -> NodeRef:
     """The node as a backend takes it."""
-    return NodeRef(id=node.id, name=node.name, uri=node.uri)
+    settings = NodeSettings(
+        pool=node.pool,
+        bridge=node.bridge,
+        untagged_bridge=node.untagged_bridge,
+        openvswitch=node.openvswitch,
+        domain_type=node.domain_type or node.probed_domain_type,
+        cpu_mode=node.cpu_mode or node.probed_cpu_mode,
+    )
+    return NodeRef(id=node.id, name=node.name, uri=node.uri, settings=settings)
 
 
 def find_node(node_id: str) -> Node:

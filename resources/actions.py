@@ -29,7 +29,8 @@ from common.errors import (
 )
 from common.ids import new_object_id
 from nodes import claims, networks
-from nodes.models import Node, NodeImage
+from nodes.images import image_spec, kept_of, with_kept
+from nodes.models import Image, Node, NodeImage
 from resources import console, holdings, logs, secrets
 from resources.config import (
     CreateBody,
@@ -53,7 +54,7 @@ from vmbackends import get_backend
 from vmbackends.base import PowerIntent
 
 # Of the node only what a create looks at: each column more is work for Django in every query.
-_IMAGES = (
+_IMAGES = with_kept(
     NodeImage.objects.select_related("node")
     .filter(node__deleted_at=None)
     .only("node__name", "node__segment", "node__online", "node__last_seen")
@@ -148,7 +149,7 @@ def _apply(
         require(vm, Action.EDIT, None)
         _refuse_late_edits(vm, body, changed)
         new_gpus = bool(changed & {"nodeId", "config.gpuConfig"})
-        node = _checked_node(actor, vm.organization_id, vm.id, body, new_gpus)
+        node = _checked_node(actor, vm.organization_id, vm.id, body, new_gpus, new_disk=not vm.deployed)
         held = Wants(vm.config, vm.snapshots_gb)
         columns["allocated_gpu"] = holdings.change(vm, node, held, Wants(body.config, vm.snapshots_gb))
         columns |= {"node": node, **_config_columns(body.config)}
@@ -361,13 +362,16 @@ def _config_columns(config: VirtualMachineConfig) -> dict[str, Any]:
     }
 
 
-def _checked_node(actor: Actor, org_id: str, vm_id: str, body: CreateBody, new_gpus: bool = True) -> Node:
+def _checked_node(
+    actor: Actor, org_id: str, vm_id: str, body: CreateBody, new_gpus: bool = True, new_disk: bool = True
+) -> Node:
     """The node that a body names, once nothing is wrong that the schema cannot know: before anything is reserved.
 
-    `new_gpus` off: it has its GPUs already, and keeps them also where the node reports them no more.
+    `new_gpus` off: it has its GPUs already, and keeps them also where the node reports them no more. `new_disk` off:
+    its disk was made of the image as that was then.
     Raises ValidationFailed with every fault, or Unsupported for an image that the node does not have.
     """
-    node, has_image = _node_and_image(body)
+    node, has_image, kept = _node_and_image(body)
     faults = [] if node else [FieldError("nodeId", "not_found", "There is no such node")]
     if node:
         network = body.config.network_config
@@ -375,9 +379,13 @@ def _checked_node(actor: Actor, org_id: str, vm_id: str, body: CreateBody, new_g
             org_id, actor.is_operator, node.segment, network.vlan_id, network.ip_address, network.gateway
         )
         faults += _gpu_faults(body.config, node) if new_gpus else []
+    if kept and new_disk and body.config.disk_gb < kept.least_disk_gb:
+        message = f"Must be at least {kept.least_disk_gb}, as the disk of the image {kept.os_image} is"
+        faults.append(FieldError("config.diskGB", "min", message))
     spec = build_spec(
         vm_id=vm_id, name=body.name, organization="", config=body.config, gpus=(),
         power=PowerIntent(on=False, since=timezone.now() - timedelta(seconds=1)),
+        image=image_spec(kept) if kept else None,
     )  # fmt: skip
     faults += [FieldError(f"config.{f.field}", f.code, f.message) for f in get_backend().check(spec)]
     if node is None or faults:
@@ -390,10 +398,13 @@ def _checked_node(actor: Actor, org_id: str, vm_id: str, body: CreateBody, new_g
     return node
 
 
-def _node_and_image(body: CreateBody) -> tuple[Node | None, bool]:
-    """The node that a body names, and whether it has the image: one query where it has."""
+def _node_and_image(body: CreateBody) -> tuple[Node | None, bool, Image | None]:
+    """The node that a body names, whether it has the image, and that image if operators keep it: one query where it
+    has."""
     image = one_or_none(_IMAGES.filter(node_id=body.node_id, os_image=body.config.os_image))
-    return (image.node, True) if image else (one_or_none(Node.objects.filter(pk=body.node_id)), False)
+    if image is None:
+        return one_or_none(Node.objects.filter(pk=body.node_id)), False, None
+    return image.node, True, kept_of(image)
 
 
 def _gpu_faults(config: VirtualMachineConfig, node: Node) -> list[FieldError]:

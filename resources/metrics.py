@@ -22,7 +22,7 @@ from nodes.models import Node
 from nodes.queries import node_ref
 from resources.metrics_history import Point, averaged, history
 from resources.models import MetricsHour, VirtualMachine
-from resources.specs import vm_spec
+from resources.specs import vm_spec, vm_specs
 from resources.states import Status
 from vmbackends import get_backend
 from vmbackends.base import GpuSpec, Metrics, PowerIntent
@@ -272,7 +272,7 @@ def sample_all() -> None:
         if not vms:
             continue
         try:
-            samples = get_backend().metrics(node_ref(node), [vm_spec(vm) for vm in vms.values()])
+            samples = get_backend().metrics(node_ref(node), vm_specs(list(vms.values())))
         except BackendError as e:
             log.warning("no samples of a node", extra={"node": node.name, "reason": e.message})
             continue

@@ -19,7 +19,7 @@ from nodes.queries import node_ref
 from resources import console, logs
 from resources.models import VirtualMachine
 from resources.settle import NODE_ABSENT
-from resources.specs import vm_spec
+from resources.specs import vm_specs
 from resources.states import Status
 from tasks.models import OPEN, Task
 from tasks.queue import abort, enqueue
@@ -53,7 +53,7 @@ def sweep_node(node: Node) -> None:
         .select_related("organization", "node")
     )
     try:
-        seen = get_backend().observe(node_ref(node), [vm_spec(vm) for vm in vms])
+        seen = get_backend().observe(node_ref(node), vm_specs(vms))
     except NodeUnreachable as e:
         if node.online:
             log.warning("node out of reach", extra={"node": node.name, "reason": e.message})

@@ -1,12 +1,13 @@
 """From rows to the plain data that a backend takes."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from nodes.claims import gpu_specs
+from nodes.images import image_specs
 from resources.config import VirtualMachineConfig, effective_username
 from resources.models import VirtualMachine
-from vmbackends.base import CloudInitSpec, GpuSpec, NetworkSpec, PowerIntent, VmSpec
+from vmbackends.base import CloudInitSpec, GpuSpec, ImageSpec, NetworkSpec, PowerIntent, VmSpec
 
 
 def mac_address(vm_id: str) -> str:
@@ -21,6 +22,16 @@ def mac_address(vm_id: str) -> str:
 
 def vm_spec(vm: VirtualMachine, power: PowerIntent | None = None) -> VmSpec:
     """What a node must know of this VM; `power` where a task wants another than the row says."""
+    return _spec(vm, power, image_specs([vm.os_image]))
+
+
+def vm_specs(vms: Sequence[VirtualMachine]) -> list[VmSpec]:
+    """Of many: their images are read once."""
+    images = image_specs([vm.os_image for vm in vms]) if vms else {}
+    return [_spec(vm, None, images) for vm in vms]
+
+
+def _spec(vm: VirtualMachine, power: PowerIntent | None, images: Mapping[str, ImageSpec]) -> VmSpec:
     return build_spec(
         vm_id=vm.id,
         name=vm.name,
@@ -28,6 +39,7 @@ def vm_spec(vm: VirtualMachine, power: PowerIntent | None = None) -> VmSpec:
         config=vm.config,
         gpus=gpu_specs(vm.node_id, vm.allocated_gpu) if vm.allocated_gpu else (),
         power=power or PowerIntent(on=vm.desired_on, since=vm.desired_since or vm.created_at),
+        image=images.get(vm.os_image),
     )
 
 
@@ -39,6 +51,7 @@ def build_spec(
     config: VirtualMachineConfig,
     gpus: Sequence[GpuSpec],
     power: PowerIntent,
+    image: ImageSpec | None = None,
 ) -> VmSpec:
     network = config.network_config
     cloud_init = config.cloud_init
@@ -60,6 +73,7 @@ def build_spec(
         ),
         power=power,
         gpus=tuple(gpus),
+        image=image,
         cloud_init=None
         if cloud_init is None
         else CloudInitSpec(

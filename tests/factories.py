@@ -8,7 +8,7 @@ import factory
 from django.utils import timezone
 
 from accounts.models import Organization, Role, User
-from nodes.models import Gpu, GpuUse, Network, Node, NodeImage
+from nodes.models import Gpu, GpuUse, Image, Network, Node, NodeImage
 from resources.config import VirtualMachineConfig
 from resources.holdings import Wants, take
 from resources.models import VirtualMachine
@@ -85,6 +85,17 @@ class GpuFactory(factory.django.DjangoModelFactory):
     memory_mb = 40_960
     pci_address = factory.Sequence(lambda n: f"0000:{n % 250:02x}:00.0")
     use = GpuUse.EITHER
+
+
+class ImageFactory(factory.django.DjangoModelFactory):
+    class Meta:
+        model = Image
+
+    os_image = "ubuntu-22.04"
+    sha256 = factory.Sequence(lambda n: f"{n:064x}")
+    volume = factory.LazyAttribute(lambda image: f"image-{image.os_image}-{image.sha256[-12:]}.qcow2")
+    size_bytes = 300_000_000
+    virtual_bytes = 2 * 1024**3
 
 
 class NetworkFactory(factory.django.DjangoModelFactory):

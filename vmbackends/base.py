@@ -2,17 +2,20 @@
 
 A backend takes and gives frozen dataclasses and knows no database. Every method may be repeated: `create_disk`
 of a disk that is there, `start` of a domain that runs and `undefine` of one that is gone succeed and change nothing.
-Only workers call a backend, except for what `Capabilities.local_reads` allows.
+Only workers and operators' commands call a backend, except for what `Capabilities.local_reads` allows.
 
 Units: RAM in MiB (`ram_mb`), disks in GiB (`disk_gb`), sizes of snapshots in bytes, times in UTC.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from pathlib import Path
 from typing import Any
+
+from vmbackends.errors import NotSupported
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class NodeSettings:
     `pool` is the storage pool for disks, seeds and images. `bridge` is, with `openvswitch`, the one bridge that takes
     VLANs as tags, and else the pattern of one Linux bridge for each VLAN, as `br{vlan}`; `untagged_bridge` is the one
     for VMs without a VLAN. `domain_type` ("kvm" or "qemu") and `cpu_mode` (of libvirt's `<cpu>`, or the name of a CPU
-    model) are empty where the last probe's word counts.
+    model) are the operator's word, else the last probe's, and empty where neither has said any.
     """
 
     pool: str = "aiwm"
@@ -160,25 +163,52 @@ class GpuReport:
 
 
 @dataclass(frozen=True)
+class ImageReport:
+    """A volume of the node's pool that could be an OS image. `size_bytes` is the length of its file."""
+
+    volume: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Lack:
+    """Something without which the node cannot run VMs as its settings say, and how its operator mends it."""
+
+    what: str
+    mend: str
+
+
+@dataclass(frozen=True)
 class NodeReport:
-    """What a node is and has. None for what it cannot tell: nothing is invented."""
+    """What a node is and has. None for what it cannot tell: nothing is invented.
+
+    `os_images` is for a backend that knows images by their name, `images` for one that finds them as volumes.
+    `domain_type` and `cpu_mode` are the best that the node can do, whatever its settings say. `lacks` stand in the
+    order in which they are to be mended.
+    """
 
     boot_id: str
     vcpus: int | None = None
     ram_mb: int | None = None
     disk_gb: int | None = None
     os_images: tuple[str, ...] | None = None
+    images: tuple[ImageReport, ...] | None = None
     gpus: tuple[GpuReport, ...] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    domain_type: str | None = None
+    cpu_mode: str | None = None
+    lacks: tuple[Lack, ...] = ()
 
 
 @dataclass(frozen=True)
 class Observation:
-    """One bulk look at a node: the state of each VM asked for, by id, and names of domains that are not ours."""
+    """One bulk look at a node: the state of each VM asked for, by id, names of domains that are not ours (`foreign`), and
+    ids of VMs that have a domain there and were not asked for (`unasked`)."""
 
     boot_id: str
     domains: Mapping[str, DomainState]
     foreign: tuple[str, ...] = ()
+    unasked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -270,6 +300,21 @@ class Backend(ABC):
     def domain(self, node: NodeRef, vm: VmSpec) -> DomainState:
         """The state of one VM. Raises NodeUnreachable."""
         return self.observe(node, [vm]).domains[vm.id]
+
+    # Images
+
+    def push_image(self, node: NodeRef, image: ImageSpec, file: Path, progress: Callable[[int], None]) -> None:
+        """Put a qcow2 file into the node's pool as `image.volume`; changes nothing where one of its size is there.
+
+        `progress` is told, as it goes, how many bytes of the file have been sent in all. No volume of that name is
+        left behind half-written. Raises NodeUnreachable, Refused, NotSupported, and OSError for a file that cannot be
+        read.
+        """
+        raise NotSupported(f"{type(self).__name__} keeps no image files: node {node.name} can be sent none.")
+
+    def remove_image(self, node: NodeRef, volume: str) -> None:
+        """Remove an image's volume. Raises Refused where a disk is backed by it, NodeUnreachable, NotSupported."""
+        raise NotSupported(f"{type(self).__name__} keeps no image files: node {node.name} has none to remove.")
 
     # Disks and definition
 
