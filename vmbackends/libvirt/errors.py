@@ -1,0 +1,113 @@
+"""libvirt's errors as those of `vmbackends.errors`.
+
+Codes and domains are libvirt's: https://libvirt.org/html/libvirt-virterror.html
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import libvirt
+
+from vmbackends.base import NodeRef, VmSpec
+from vmbackends.errors import BackendError, NodeUnreachable, NotSupported, Refused
+
+_MISSING = frozenset({
+    libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_NO_DOMAIN_SNAPSHOT, libvirt.VIR_ERR_NO_DOMAIN_METADATA,
+    libvirt.VIR_ERR_NO_STORAGE_POOL, libvirt.VIR_ERR_NO_STORAGE_VOL, libvirt.VIR_ERR_NO_NETWORK,
+    libvirt.VIR_ERR_NO_INTERFACE, libvirt.VIR_ERR_NO_NWFILTER, libvirt.VIR_ERR_NO_NWFILTER_BINDING,
+    libvirt.VIR_ERR_NO_NODE_DEVICE, libvirt.VIR_ERR_NO_SECRET, libvirt.VIR_ERR_DEVICE_MISSING,
+})  # fmt: skip
+_UNSUPPORTED = frozenset({
+    libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_CONFIG_UNSUPPORTED, libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,
+    libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
+})  # fmt: skip
+_NOT_LET_IN = frozenset({
+    libvirt.VIR_ERR_AUTH_FAILED, libvirt.VIR_ERR_AUTH_CANCELLED, libvirt.VIR_ERR_AUTH_UNAVAILABLE,
+})  # fmt: skip
+_TRANSPORT = _NOT_LET_IN | {
+    libvirt.VIR_ERR_UNKNOWN_HOST, libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN, libvirt.VIR_ERR_RPC,
+    libvirt.VIR_ERR_GNUTLS_ERROR, libvirt.VIR_ERR_SSH, libvirt.VIR_ERR_LIBSSH, libvirt.VIR_ERR_NO_SERVER,
+    libvirt.VIR_ERR_NO_CLIENT,
+}  # fmt: skip
+# A socket's failures have codes that mean other things elsewhere; that libvirt's client says so is their mark.
+_TRANSPORT_DOMAINS = frozenset({
+    libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE, libvirt.VIR_FROM_SSH, libvirt.VIR_FROM_LIBSSH,
+    libvirt.VIR_FROM_AUTH,
+})  # fmt: skip
+
+_A_URI = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]*")
+_LONGEST_TEXT = 500
+
+
+def _be_quiet(_context: None, _error: object) -> None:
+    """libvirt prints each error to stderr unless somebody takes it; what matters is raised as well."""
+
+
+libvirt.registerErrorHandler(_be_quiet, None)
+
+
+def is_missing(error: libvirt.libvirtError) -> bool:
+    """The node answered, and has no such thing."""
+    return error.get_error_code() in _MISSING
+
+
+def is_transport(error: libvirt.libvirtError) -> bool:
+    """The node did not answer, by the looks of the error.
+
+    A node that talks to a daemon of its own may hand on an error that looks like this. Whoever has the connection
+    at hand asks whether it is alive.
+    """
+    code = error.get_error_code()
+    # A node that is older than a call says so in the client's own name.
+    if code in _UNSUPPORTED:
+        return False
+    return code in _TRANSPORT or error.get_error_domain() in _TRANSPORT_DOMAINS
+
+
+@contextmanager
+def translated(
+    node: NodeRef, what: str, vm: VmSpec | None = None, *, answers: Callable[[], bool] | None = None
+) -> Iterator[None]:
+    """Turn each libvirtError into a BackendError. `what` says what was to be done, after "could not": "start it".
+
+    `answers` tells whether the connection is alive still; without it, the error's looks decide.
+    Raises NodeUnreachable, NotSupported or Refused.
+    """
+    try:
+        yield
+    except libvirt.libvirtError as e:
+        lost = is_transport(e) if answers is None else not answers()
+        raise _translation(e, node, what, vm, lost=lost) from e
+
+
+def _translation(
+    error: libvirt.libvirtError, node: NodeRef, what: str, vm: VmSpec | None, *, lost: bool
+) -> BackendError:
+    code = error.get_error_code()
+    text = text_of(error, node)
+    task = f"{what} (VM {vm.name})" if vm else what
+    if code in _NOT_LET_IN:
+        advice = "Check the worker's key or certificate"
+        return NodeUnreachable(f"Node {node.name} does not let the worker in to {task}: {text}. {advice}.", code=code)
+    if lost:
+        advice = "Check that it is on and runs libvirt"
+        return NodeUnreachable(f"Node {node.name} cannot be reached to {task}: {text}. {advice}.", code=code)
+    if code == libvirt.VIR_ERR_OPERATION_TIMEOUT:
+        # Another job holds the domain. The node is there, and the call may be repeated.
+        return NodeUnreachable(f"Node {node.name} is too busy to {task}: {text}.", code=code)
+    if code in _UNSUPPORTED:
+        return NotSupported(f"Node {node.name} cannot {task} as it is: {text}.", code=code)
+    return Refused(f"Node {node.name} could not {task}: {text}.", code=code)
+
+
+def text_of(error: libvirt.libvirtError, node: NodeRef) -> str:
+    """libvirt's own words on one line, without the node's URI or the user it names."""
+    text = str(error)
+    if node.uri:
+        text = text.replace(node.uri, "its URI")
+        user, at, _ = urlsplit(node.uri).netloc.rpartition("@")
+        text = text.replace(user + at, "") if user else text
+    text = " ".join(_A_URI.sub("its URI", text).split()).rstrip(".")
+    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
