@@ -7,7 +7,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import JSONObject
 
 from nodes.models import Image, NodeImage
-from vmbackends.base import ImageSpec
+from vmbackends.base import ImageReport, ImageSpec
 
 # What a create must know of an image.
 _COLUMNS = ("os_image", "volume", "virtual_bytes", "firmware", "device_model", "tpm", "ready")
@@ -27,6 +27,14 @@ def image_spec(image: Image) -> ImageSpec:
 def image_specs(os_images: Collection[str]) -> dict[str, ImageSpec]:
     """Those of these that are kept, by name: one query."""
     return {image.os_image: image_spec(image) for image in Image.objects.filter(os_image__in=set(os_images)).order_by()}
+
+
+def kept_among(reports: Collection[ImageReport]) -> set[str]:
+    """The names of the kept images that are among a node's volumes. One of another length is only half sent, or is
+    somebody else's."""
+    found = {(report.volume, report.size_bytes) for report in reports}
+    kept = Image.objects.filter(volume__in={volume for volume, _ in found}).order_by()
+    return {image.os_image for image in kept if (image.volume, image.size_bytes) in found}
 
 
 def with_kept(images: QuerySet[NodeImage]) -> QuerySet[Any]:

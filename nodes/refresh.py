@@ -6,6 +6,7 @@ from common.db import atomic
 from common.errors import NodeUnavailable
 from nodes import sweep
 from nodes.hardware import note_gpus, set_images
+from nodes.images import kept_among
 from nodes.models import Node
 from nodes.queries import node_ref
 from tasks.engine import Run
@@ -34,12 +35,18 @@ def probe(run: Run) -> None:
 @atomic
 def write_down(node: Node, report: NodeReport) -> None:
     """What the report does not tell stays as operators said it."""
-    reported = {"cap_vcpus": report.vcpus, "cap_ram_mb": report.ram_mb, "cap_disk_gb": report.disk_gb}
+    reported = {
+        "cap_vcpus": report.vcpus,
+        "cap_ram_mb": report.ram_mb,
+        "cap_disk_gb": report.disk_gb,
+        "probed_domain_type": report.domain_type,
+        "probed_cpu_mode": report.cpu_mode,
+    }
     columns: dict[str, Any] = {name: value for name, value in reported.items() if value is not None}
-    if columns:
-        Node.objects.filter(pk=node.pk).update(**columns)
-    if report.os_images is not None:
-        set_images(node, report.os_images)
+    columns["hypervisor"] = dict(report.versions)
+    Node.objects.filter(pk=node.pk).update(**columns)
+    if report.os_images is not None or report.images is not None:
+        set_images(node, {*(report.os_images or ()), *kept_among(report.images or ())})
     if report.gpus is not None:
         note_gpus(node, report.gpus)
     # Not a boot id that is new: whoever writes it down must start again what the reboot switched off.

@@ -7,8 +7,8 @@ from nodes.models import Gpu, Node, NodeImage
 from nodes.refresh import write_down
 from tasks.models import Task, TaskStatus
 from tasks.worker import drain
-from tests.factories import GpuFactory, NodeFactory, OperatorFactory, UserFactory
-from vmbackends.base import GpuReport, NodeReport
+from tests.factories import GpuFactory, ImageFactory, NodeFactory, OperatorFactory, UserFactory
+from vmbackends.base import GpuReport, ImageReport, NodeReport
 
 pytestmark = pytest.mark.django_db
 
@@ -100,6 +100,29 @@ def test_it_changes_only_what_the_report_knows():
     assert list(after.images.values_list("os_image", flat=True)) == ["debian-12"]
     assert after.gpus.get().present
     assert after.boot_id == "boot-1"
+
+
+def test_it_notes_what_the_node_runs_vms_with():
+    node = NodeFactory(domain_type="qemu")
+    versions = {"libvirt": "9.0.0", "qemu": "7.2.9"}
+    write_down(node, NodeReport(boot_id="x", domain_type="kvm", cpu_mode="host-model", versions=versions))
+    after = Node.objects.get(pk=node.pk)
+    assert (after.probed_domain_type, after.probed_cpu_mode, after.hypervisor) == ("kvm", "host-model", versions)
+    assert after.domain_type == "qemu"
+
+
+def test_it_has_the_kept_images_that_are_there_with_all_their_bytes():
+    node = NodeFactory(images=["ubuntu-20.04"])
+    whole, half, gone = (ImageFactory(os_image=name) for name in ("debian-12", "debian-11", "centos-8"))
+    images = (
+        ImageReport(whole.volume, whole.size_bytes),
+        ImageReport(half.volume, half.size_bytes - 1),
+        ImageReport("of-somebody-else.qcow2", gone.size_bytes),
+    )
+    write_down(node, NodeReport(boot_id="x", images=images))
+    assert list(node.images.values_list("os_image", flat=True)) == ["debian-12"]
+    write_down(node, NodeReport(boot_id="x", images=()))
+    assert not node.images.exists()
 
 
 def test_it_leaves_a_reboot_for_the_sweep_to_find():
