@@ -6,6 +6,7 @@ https://cloudbase-init.readthedocs.io/en/latest/services.html#nocloud-configurat
 
 import math
 import re
+import unicodedata
 from collections.abc import Mapping
 from io import BytesIO
 from ipaddress import IPv4Interface
@@ -34,8 +35,11 @@ def documents(vm: VmSpec, image: ImageSpec, secret: Secret | None) -> Mapping[st
     if secret is not None and secret.hashed == image.windows:
         raise ValueError("Windows takes a password in clear, any other guest its hash")
     user_data = _windows_user_data(vm, secret) if image.windows else _linux_user_data(vm, secret)
+    meta_data = {"instance-id": vm.id, "local-hostname": hostname(vm)}
+    if image.windows:
+        meta_data |= _windows_administrator(vm, secret)
     return {
-        "meta-data": _yaml(_meta_data(vm)),
+        "meta-data": Confidential(_yaml(meta_data)),
         "user-data": Confidential(b"#cloud-config\n" + _yaml(user_data)),
         "network-config": _yaml(_network_config(vm.network)),
     }
@@ -54,16 +58,15 @@ def iso(documents: Mapping[str, bytes]) -> bytes:
 
 
 def hostname(vm: VmSpec) -> str:
-    """What was asked for; else the VM's name, as far as it is made of what RFC 1123 allows; else the VM's id."""
+    """What was asked for; else the VM's name, as far as it is made of what RFC 1123 allows; else the domain's name.
+
+    Digits alone would be taken for an address, and Windows takes no such name.
+    """
     if vm.cloud_init is not None and vm.cloud_init.hostname:
         return vm.cloud_init.hostname
-    spelled = re.sub("[^a-z0-9]+", "-", vm.name.lower()).strip("-")
-    return spelled[:_MAX_LABEL].rstrip("-") or vm.id
-
-
-def _meta_data(vm: VmSpec) -> dict[str, Any]:
-    data: dict[str, Any] = {"instance-id": vm.id, "local-hostname": hostname(vm)}
-    return data
+    plain = unicodedata.normalize("NFKD", vm.name).encode("ascii", "ignore").decode().lower()
+    spelled = re.sub("[^a-z0-9]+", "-", plain).strip("-")[:_MAX_LABEL].rstrip("-")
+    return vm.domain_name if not spelled or spelled.isdigit() else spelled
 
 
 def _linux_user_data(vm: VmSpec, secret: Secret | None) -> dict[str, Any]:
@@ -89,15 +92,21 @@ def _linux_user_data(vm: VmSpec, secret: Secret | None) -> dict[str, Any]:
 
 def _windows_user_data(vm: VmSpec, secret: Secret | None) -> dict[str, Any]:
     """https://cloudbase-init.readthedocs.io/en/latest/userdata.html#cloud-config"""
-    data: dict[str, Any] = {"set_hostname": hostname(vm)}
     if vm.cloud_init is None:
-        return data
+        return {}
     user: dict[str, Any] = {"name": vm.cloud_init.username or "Administrator", "groups": ["Administrators"]}
     if secret is not None:
         user["passwd"] = secret.value
     if vm.cloud_init.ssh_public_key:
         user["ssh_authorized_keys"] = [vm.cloud_init.ssh_public_key]
-    return {**data, "users": [user]}
+    return {"users": [user]}
+
+
+def _windows_administrator(vm: VmSpec, secret: Secret | None) -> dict[str, str]:
+    """The password once more: a plugin of cloudbase-init that runs after user-data's would set one at random."""
+    if vm.cloud_init is None or secret is None:
+        return {}
+    return {"admin-username": vm.cloud_init.username or "Administrator", "admin-password": secret.value}
 
 
 def _network_config(network: NetworkSpec) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from lxml.builder import E
 from vmbackends.libvirt.xml.text import document
 
 
-def clone_xml(name: str, *, capacity_bytes: int, backing_path: str) -> str:
+def clone_xml(name: str, capacity_bytes: int, backing_path: str) -> str:
     """A qcow2 volume that reads what it does not have from the qcow2 image at `backing_path`.
 
     The image's format is stated and never guessed: a guest could write another format's header into its own disk.
@@ -21,12 +21,12 @@ def clone_xml(name: str, *, capacity_bytes: int, backing_path: str) -> str:
     )
 
 
-def raw_xml(name: str, *, capacity_bytes: int) -> str:
+def raw_xml(name: str, capacity_bytes: int) -> str:
     """A raw volume that takes no space yet."""
     return document(_raw(name, capacity_bytes, allocation_bytes=0))
 
 
-def upload_xml(name: str, *, size_bytes: int) -> str:
+def upload_xml(name: str, size_bytes: int) -> str:
     """A volume for a file of this size, whatever its format: what is uploaded is what the file then is.
 
     All of its space is taken at once, so that a full pool refuses before a byte is sent. A volume of the format qcow2
