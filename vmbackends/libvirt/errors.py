@@ -88,11 +88,10 @@ def _translation(
     code = error.get_error_code()
     text = text_of(error, node)
     task = f"{what} (VM {vm.name})" if vm else what
-    if code in _NOT_LET_IN:
-        advice = "Check the worker's key or certificate"
-        return NodeUnreachable(f"Node {node.name} does not let the worker in to {task}: {text}. {advice}.", code=code)
     if lost:
         advice = "Check that it is on and runs libvirt"
+        if code in _NOT_LET_IN:
+            advice = "Check the keys or certificates of both"
         return NodeUnreachable(f"Node {node.name} cannot be reached to {task}: {text}. {advice}.", code=code)
     if code == libvirt.VIR_ERR_OPERATION_TIMEOUT:
         # Another job holds the domain. The node is there, and the call may be repeated.

@@ -34,9 +34,17 @@ def sign_of_life(uri: str, timeout_s: float) -> None:
         elif parts.scheme in ("qemu", "qemu+unix"):
             _ask_local(parts, timeout_s)
     except TimeoutError as e:
-        raise Silent("nothing came back within the time") from e
+        raise Silent("it did not answer within the time") from e
+    except ConnectionRefusedError as e:
+        raise Silent("nobody listens there") from e
+    except FileNotFoundError as e:
+        raise Silent("libvirt's socket is not there") from e
+    except PermissionError as e:
+        raise Silent("the worker may not use its socket") from e
+    except UnicodeError as e:
+        raise Silent("its host's name is none") from e  # an empty part, or one that is too long
     except OSError as e:
-        raise Silent(e.strerror or type(e).__name__) from e
+        raise Silent(e.strerror or str(e)) from e
 
 
 def _ask_remote(parts: SplitResult, transport: str, timeout_s: float) -> None:

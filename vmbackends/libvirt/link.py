@@ -1,0 +1,71 @@
+"""One open connection to a node, and what is known of it without asking the node."""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+
+import libvirt
+
+log = logging.getLogger(__name__)
+
+# The name of the domain, and libvirt's numbers of what befell it and why:
+# https://libvirt.org/html/libvirt-libvirt-domain.html#virDomainEventType
+OnEvent = Callable[[str, int, int], None]
+
+
+class Link:
+    """`users`, `dropped` and `ended` belong to whoever shares it between threads."""
+
+    def __init__(self, connection: libvirt.virConnect, uri: str) -> None:
+        self.connection = connection
+        self.uri = uri
+        self.users = 0
+        self.dropped = False
+        self.ended = False
+        self._closed = threading.Event()
+        self._subscriptions: list[int] = []
+        connection.registerCloseCallback(_on_close, self._closed)
+
+    def is_alive(self) -> bool:
+        """Whether the socket is open, as this process knows it. Reaches no node."""
+        if self._closed.is_set():
+            return False
+        try:
+            return bool(self.connection.isAlive())
+        except libvirt.libvirtError:
+            return False
+
+    def subscribe(self, callback: OnEvent) -> None:
+        kind = libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE
+        self._subscriptions.append(self.connection.domainEventRegisterAny(None, kind, _on_event, callback))
+
+    def end(self) -> None:
+        """Close it. A node that hangs lets go when its keepalive is over.
+
+        Each step may ask the node, and fails where the connection is broken; then nothing is left of what it ends.
+        """
+        for number in self._subscriptions:
+            with contextlib.suppress(libvirt.libvirtError):
+                self.connection.domainEventDeregisterAny(number)
+        # Without this libvirt keeps the connection for the sake of the callback.
+        with contextlib.suppress(libvirt.libvirtError):
+            self.connection.unregisterCloseCallback()
+        with contextlib.suppress(libvirt.libvirtError):
+            self.connection.close()
+
+    def disown(self) -> None:
+        """Forget it unclosed, in a forked child: the socket is the parent's, and closing would speak on it."""
+        self.connection._o = None
+
+
+def _on_close(_connection: libvirt.virConnect, reason: int, closed: threading.Event) -> None:
+    log.info("a connection to a node was closed", extra={"reason": reason})
+    closed.set()
+
+
+def _on_event(_connection: object, domain: libvirt.virDomain, event: int, detail: int, callback: OnEvent) -> None:
+    try:
+        callback(domain.name(), event, detail)
+    except Exception:
+        log.exception("a callback for a domain's event failed")
