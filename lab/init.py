@@ -3,7 +3,7 @@
 A program of its own, run by path; it imports nothing of ours. It prints its process id as the machine sees it once
 its networks are there. It ends when it is killed, and all that runs in the node with it: the kernel kills a PID
 namespace with its first process, and its network and mounts go with the last. It takes SIGUSR1 for "start libvirtd if
-it does not run".
+it does not run". It also ends when its stdin does, which a test holds open.
 
 Orphans are reaped at once: libvirt's destroy waits for QEMU's process to vanish, not only to end.
 """
@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,14 @@ def main(settings: dict[str, Any]) -> None:
     _serve_addresses(settings["dhcp"])
     os.write(tell, b".")
     os.close(tell)
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
     _Daemon(settings["libvirtd"]).keep()
+
+
+def _end_with_stdin() -> None:
+    while os.read(0, 1):
+        pass
+    os._exit(0)
 
 
 def _mount(settings: dict[str, Any]) -> None:

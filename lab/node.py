@@ -27,15 +27,19 @@ class Node:
     """Paths below `folder` are the same inside the node and outside. Methods raise CommandFailed.
 
     `number` says which networks it has; without one, the node takes the first that is free and keeps it. With `kvm`
-    its guests may use /dev/kvm.
+    its guests may use /dev/kvm. A node that is `mortal` ends with the process that started it, even a killed one.
     """
 
-    def __init__(self, name: str, folder: Path, number: int | None = None, *, kvm: bool = False) -> None:
+    def __init__(
+        self, name: str, folder: Path, number: int | None = None, *, kvm: bool = False, mortal: bool = False
+    ) -> None:
         self.name = name
         self.folder = folder.resolve()
         self.run_folder = RUN / f"{name}-{sha256(bytes(self.folder)).hexdigest()[:8]}"
         self._number = number
         self._kvm = kvm
+        self._mortal = mortal
+        self._life: int | None = None  # a mortal node reads from its other end
 
     @property
     def uri(self) -> str:
@@ -87,10 +91,10 @@ class Node:
     def start(self) -> "Node":
         """Power the node on, unless it is. Returns when libvirtd answers."""
         if not self.running:
-            self._prepare()
             number = claim(self._wanted_number())
             lans = lans_of(number)
             try:
+                self._prepare()
                 (self.folder / "number").write_text(f"{number}\n")
                 plug_in(lans, self._launch(lans))
             except BaseException:
@@ -108,6 +112,9 @@ class Node:
             os.kill(pid, signal.SIGKILL)
             _wait(lambda: not self.running, f"The processes of node {self.name} did not end.")
             give_back(lans)
+        if self._life is not None:
+            os.close(self._life)
+            self._life = None
         (self.folder / "pid").unlink(missing_ok=True)
         shutil.rmtree(self.run_folder, ignore_errors=True)
 
@@ -186,10 +193,14 @@ class Node:
         }
         log = self.folder / "init.log"
         words = (sys.executable, init.__file__, json.dumps(settings), log)
+        # A pipe that this process alone can write to ends with it, a FIFO opened both ways never does.
+        stdin, self._life = os.pipe() if self._mortal else (_endless(self.run_folder / "life"), None)
         try:
-            pid = int(run("sh", "-c", 'exec "$0" "$1" "$2" 2>"$3" </dev/null', *words))
+            pid = int(run("sh", "-c", 'exec "$0" "$1" "$2" 2>"$3"', *words, stdin=stdin))
         except CommandFailed as e:
             raise CommandFailed(f"Node {self.name} cannot start: {log.read_text().strip()}") from e
+        finally:
+            os.close(stdin)
         (self.folder / "pid").write_text(f"{pid} {_started(pid)}\n")
         return pid
 
@@ -221,6 +232,12 @@ class Node:
             return True
 
         _wait(answers, f"libvirtd of node {self.name} does not answer; see {self.logs}/libvirtd.log.")
+
+
+def _endless(path: Path) -> int:
+    """The descriptor of a FIFO that is never at its end, for it is its own writer."""
+    os.mkfifo(path)
+    return os.open(path, os.O_RDWR)
 
 
 def _started(pid: int) -> str | None:

@@ -14,11 +14,11 @@ def run(
     timeout_s: float = 60,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    stdin: bytes | None = None,
+    stdin: int = subprocess.DEVNULL,
 ) -> str:
     """What the program wrote to stdout. Raises CommandFailed, also where it is missing or takes longer."""
     try:
-        done = subprocess.run(argv, capture_output=True, check=False, timeout=timeout_s, cwd=cwd, env=env, input=stdin)
+        done = subprocess.run(argv, capture_output=True, check=False, timeout=timeout_s, cwd=cwd, env=env, stdin=stdin)
     except FileNotFoundError as e:
         raise CommandFailed(f"There is no program {argv[0]}.") from e
     except subprocess.TimeoutExpired as e:
