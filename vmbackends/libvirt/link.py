@@ -24,7 +24,8 @@ class Link:
         self.dropped = False
         self.ended = False
         self._closed = threading.Event()
-        self._subscriptions: list[int] = []
+        self._callbacks: list[OnEvent] = []
+        self._subscription: int | None = None
         connection.registerCloseCallback(_on_close, self._closed)
 
     def is_alive(self) -> bool:
@@ -37,17 +38,19 @@ class Link:
             return False
 
     def subscribe(self, callback: OnEvent) -> None:
-        kind = libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE
-        self._subscriptions.append(self.connection.domainEventRegisterAny(None, kind, _on_event, callback))
+        if self._subscription is None:  # libvirt takes one of a kind and connection
+            kind = libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE
+            self._subscription = self.connection.domainEventRegisterAny(None, kind, _on_event, self._callbacks)
+        self._callbacks.append(callback)
 
     def end(self) -> None:
         """Close it. A node that hangs lets go when its keepalive is over.
 
         Each step may ask the node, and fails where the connection is broken; then nothing is left of what it ends.
         """
-        for number in self._subscriptions:
+        if self._subscription is not None:
             with contextlib.suppress(libvirt.libvirtError):
-                self.connection.domainEventDeregisterAny(number)
+                self.connection.domainEventDeregisterAny(self._subscription)
         # Without this libvirt keeps the connection for the sake of the callback.
         with contextlib.suppress(libvirt.libvirtError):
             self.connection.unregisterCloseCallback()
@@ -64,8 +67,11 @@ def _on_close(_connection: libvirt.virConnect, reason: int, closed: threading.Ev
     closed.set()
 
 
-def _on_event(_connection: object, domain: libvirt.virDomain, event: int, detail: int, callback: OnEvent) -> None:
-    try:
-        callback(domain.name(), event, detail)
-    except Exception:
-        log.exception("a callback for a domain's event failed")
+def _on_event(
+    _connection: object, domain: libvirt.virDomain, event: int, detail: int, callbacks: list[OnEvent]
+) -> None:
+    for callback in tuple(callbacks):
+        try:
+            callback(domain.name(), event, detail)
+        except Exception:
+            log.exception("a callback for a domain's event failed")
