@@ -202,8 +202,11 @@ class NodeReport:
 
 @dataclass(frozen=True)
 class Observation:
-    """One bulk look at a node: the state of each VM asked for, by id, names of domains that are not ours (`foreign`), and
-    ids of VMs that have a domain there and were not asked for (`unasked`)."""
+    """One bulk look at a node: the state of each VM asked for, by id.
+
+    `foreign` names domains that are not ours. `unasked` has the ids of VMs that have a domain there, too, though they
+    were not asked for.
+    """
 
     boot_id: str
     domains: Mapping[str, DomainState]

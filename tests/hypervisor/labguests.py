@@ -1,5 +1,6 @@
 """Domains for the tests of the lab itself, which use nothing of the product: a template, and virsh."""
 
+import re
 import time
 
 from lab.node import Node
@@ -55,7 +56,7 @@ class Guest:
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def wait_for_boot(self, times=1, within_s=60):
-        wait(lambda: self.log().count(" finished at ") >= times, within_s)
+        wait(lambda: len(re.findall(" finished at .*\n", self.log())) >= times, within_s)
 
     def remove(self):
         if self.state() != "shut off":

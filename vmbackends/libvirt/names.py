@@ -31,3 +31,12 @@ def seed_volume(vm_id: str) -> str:
 def console_volume(vm_id: str) -> str:
     """What the guest writes to its serial console."""
     return f"vm-{vm_id}-console.log"
+
+
+def volume_prefix(vm_id: str) -> str:
+    """What the names of all volumes of a VM begin with, and of no other: an id has one length."""
+    return f"vm-{vm_id}"
+
+
+def snapshot_name(snapshot_id: str) -> str:
+    return f"aiwm-{snapshot_id}"

@@ -1,0 +1,204 @@
+"""The backend that `VM_BACKEND` names. What it does is in the modules beside it, one for each noun."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from vmbackends.base import (
+    Backend,
+    DomainState,
+    Fault,
+    ImageSpec,
+    LogLine,
+    Metrics,
+    NodeRef,
+    NodeReport,
+    Observation,
+    Power,
+    Secret,
+    SnapshotSpec,
+    VmSpec,
+)
+from vmbackends.errors import Refused
+from vmbackends.libvirt import boot_signs, checks, console, domains, images, inventory, names, seed, snapshots, volumes
+from vmbackends.libvirt.connections import Connections
+from vmbackends.libvirt.handles import Connection, Pool
+from vmbackends.libvirt.observe import MISSING, observe, with_address
+from vmbackends.libvirt.options import Options
+from vmbackends.libvirt.placement import placement
+from vmbackends.libvirt.stats import Sampler
+from vmbackends.libvirt.xml.domain import domain_xml
+
+
+@dataclass(frozen=True)
+class _At:
+    """Where a call works: a node's connection and its pool."""
+
+    connection: Connection
+    pool: Pool
+
+
+class LibvirtBackend(Backend):
+    """Options: see `vmbackends.libvirt.options.Options`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self._connections = Connections(Options.of(options))
+        self._sampler = Sampler()
+
+    def check(self, spec: VmSpec) -> Sequence[Fault]:
+        return checks.faults(spec)
+
+    # The node
+
+    def probe(self, node: NodeRef) -> NodeReport:
+        with self._connections.at(node, "ask the node what it has") as connection:
+            return inventory.probe(connection, node)
+
+    def observe(self, node: NodeRef, vms: Sequence[VmSpec]) -> Observation:
+        with self._connections.at(node, "look at its domains") as connection:
+            return observe(connection, vms)
+
+    def domain(self, node: NodeRef, vm: VmSpec) -> DomainState:
+        with self._connections.at(node, "look at its domain", vm) as connection:
+            domain = domains.find(connection, vm)
+            if domain is None:
+                return MISSING
+            power, reason = domains.power(domain)
+            if power is not Power.RUNNING:
+                return DomainState(power, reason=reason)
+            pool = volumes.open_pool(connection, node.settings.pool)
+            booted = boot_signs.has_booted(connection, pool, domain, vm)
+            address = boot_signs.seen_address(domain, vm) if booted else None
+            return with_address(DomainState(power, booted, reason, address), vm)
+
+    # Disks and definition
+
+    def create_disk(self, node: NodeRef, vm: VmSpec) -> None:
+        with self._at(node, "create its disk", vm) as at:
+            name = names.disk_volume(vm.id)
+            disk = volumes.find(at.pool, name)
+            if disk is None:
+                volumes.clone(at.pool, name, images.volume_of(at.pool, vm), vm.disk_gb)
+            else:
+                volumes.grow(disk, vm.disk_gb)
+
+    def grow_disk(self, node: NodeRef, vm: VmSpec) -> None:
+        with self._at(node, "grow its disk", vm) as at:
+            disk = volumes.find(at.pool, names.disk_volume(vm.id))
+            if disk is None:
+                raise Refused(
+                    f"The disk of {vm.name} is gone from the pool {at.pool.name()}. "
+                    "Put it back from a backup, or delete the VM."
+                )
+            if not self._runs(at, vm):
+                volumes.grow(disk, vm.disk_gb)
+
+    def delete_disks(self, node: NodeRef, vm: VmSpec) -> None:
+        with self._at(node, "remove its disks", vm) as at:
+            if volumes.path_in(at.pool, names.disk_volume(vm.id)) in domains.paths_in_use(at.connection):
+                raise Refused(f"The disk of {vm.name} is in use by a domain that runs. Power it off first.")
+            volumes.remove_all(at.pool, names.volume_prefix(vm.id))
+
+    def write_seed(self, node: NodeRef, vm: VmSpec, secret: Secret | None) -> None:
+        with self._at(node, "write its cloud-init seed", vm) as at:
+            if self._runs(at, vm):
+                return  # it has read its seed, or is about to
+            content = seed.iso(seed.documents(vm, images.of(vm), secret))
+            volumes.write(at.connection, at.pool, names.seed_volume(vm.id), content)
+
+    def remove_seed(self, node: NodeRef, vm: VmSpec) -> None:
+        with self._at(node, "remove its cloud-init seed", vm) as at:
+            domain = domains.find(at.connection, vm)
+            if domain is not None and vm.image is not None:
+                domains.eject_seed(domain, volumes.path_in(at.pool, names.seed_volume(vm.id)))
+            volumes.remove(at.pool, names.seed_volume(vm.id))
+
+    def define(self, node: NodeRef, vm: VmSpec) -> None:
+        with self._at(node, "define its domain", vm) as at:
+            place = placement(at.connection, node, at.pool, vm)
+            domains.define(at.connection, domain_xml(vm, images.of(vm), place))
+
+    def undefine(self, node: NodeRef, vm: VmSpec) -> None:
+        with self._connections.at(node, "remove its domain", vm) as connection:
+            domain = domains.find(connection, vm)
+            if domain is not None:
+                domains.undefine(domain)
+
+    # Power
+
+    def start(self, node: NodeRef, vm: VmSpec) -> None:
+        with self._at(node, "start it", vm) as at:
+            domain = domains.require(at.connection, vm)
+            if not domains.is_active(domain):
+                console.begin(at.connection, at.pool, names.console_volume(vm.id), datetime.now(UTC))
+            domains.start(domain)
+
+    def shutdown(self, node: NodeRef, vm: VmSpec) -> None:
+        with self._connections.at(node, "shut it down", vm) as connection:
+            domain = domains.find(connection, vm)
+            if domain is not None:
+                domains.shut_down(domain)
+
+    def power_off(self, node: NodeRef, vm: VmSpec) -> None:
+        with self._connections.at(node, "power it off", vm) as connection:
+            domain = domains.find(connection, vm)
+            if domain is not None:
+                domains.power_off(domain)
+
+    # Snapshots
+
+    def snapshot_refusal(self, vm: VmSpec, with_memory: bool) -> str | None:
+        return snapshots.refusal(vm, with_memory)
+
+    def create_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec) -> int:
+        with self._at(node, "take a snapshot", vm) as at:
+            domain = domains.require(at.connection, vm)
+            return snapshots.create(at.connection, at.pool, domain, vm, snapshot)
+
+    def restore_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec, asked_at: datetime) -> bool:
+        with self._connections.at(node, "restore a snapshot", vm) as connection:
+            snapshots.restore(domains.require(connection, vm), vm, snapshot)
+            return True
+
+    def delete_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec) -> None:
+        with self._connections.at(node, "remove a snapshot", vm) as connection:
+            domain = domains.find(connection, vm)
+            if domain is not None:
+                snapshots.delete(domain, snapshot)
+
+    # Images
+
+    def push_image(self, node: NodeRef, image: ImageSpec, file: Path, progress: Callable[[int], None]) -> None:
+        with self._at(node, "push an image") as at:
+            images.push(at.connection, at.pool, image, file, progress)
+
+    def remove_image(self, node: NodeRef, volume: str) -> None:
+        with self._at(node, "remove an image") as at:
+            images.remove(at.pool, volume)
+
+    # Watching
+
+    def metrics(self, node: NodeRef, vms: Sequence[VmSpec]) -> Mapping[str, Metrics]:
+        if not vms:
+            return {}
+        with self._connections.at(node, "measure its domains") as connection:
+            return self._sampler.sample(connection, vms)
+
+    def guest_log(self, node: NodeRef, vm: VmSpec, since: datetime | None, limit: int) -> Sequence[LogLine]:
+        with self._at(node, "read its console", vm) as at:
+            return console.read_lines(at.connection, at.pool, names.console_volume(vm.id), since, limit)
+
+    # What the methods share
+
+    @contextmanager
+    def _at(self, node: NodeRef, what: str, vm: VmSpec | None = None) -> Iterator[_At]:
+        with self._connections.at(node, what, vm) as connection:
+            yield _At(connection, volumes.open_pool(connection, node.settings.pool))
+
+    def _runs(self, at: _At, vm: VmSpec) -> bool:
+        domain = domains.find(at.connection, vm)
+        return domain is not None and domains.is_active(domain)

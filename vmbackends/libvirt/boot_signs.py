@@ -1,0 +1,47 @@
+"""By what a guest is seen to be up, and which address it has."""
+
+from datetime import UTC, datetime, timedelta
+
+import libvirt
+
+from vmbackends.base import VmSpec
+from vmbackends.libvirt import console, names
+from vmbackends.libvirt.domains import has_agent
+from vmbackends.libvirt.errors import is_transport
+from vmbackends.libvirt.handles import Connection, Domain, Pool
+
+# A guest of which nothing else is to be had has booted when it has stayed on for so long.
+STAYS_ON = timedelta(seconds=5)
+
+
+def has_booted(connection: Connection, pool: Pool, domain: Domain, vm: VmSpec) -> bool:
+    match vm.image.ready if vm.image else "power":
+        case "agent":
+            return has_agent(domain)
+        case "cloud-init":
+            return console.is_done(console.read_boot(connection, pool, names.console_volume(vm.id)))
+        case _:
+            return datetime.now(UTC) - vm.power.since >= STAYS_ON
+
+
+def seen_address(domain: Domain, vm: VmSpec) -> str | None:
+    """The IPv4 address that the guest has on its interface, of one that got it by DHCP: from its agent, or from the
+    leases of a network that libvirt itself serves."""
+    if vm.network.ip_mode != "dhcp":
+        return None
+    sources = [libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE]
+    if has_agent(domain):
+        sources.insert(0, libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT)
+    for source in sources:
+        try:
+            found = domain.interfaceAddresses(source, 0)
+        except libvirt.libvirtError as e:
+            if is_transport(e):
+                raise
+            continue  # the guest does not answer, or nobody keeps leases: not known yet
+        for interface in found.values():
+            if (interface.get("hwaddr") or "").lower() == vm.network.mac:
+                for address in interface.get("addrs") or ():
+                    if address["type"] == libvirt.VIR_IP_ADDR_TYPE_IPV4:
+                        return str(address["addr"])
+    return None

@@ -1,0 +1,89 @@
+"""What a guest writes to its serial console: a file on its node that libvirt appends to.
+
+Before each start a line is put there, so that one boot can be told from the one before, and its lines from one another
+in time: the kernel stamps its own with seconds since its start, and those without a stamp are as old as the one before.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+from vmbackends.base import LogLine
+from vmbackends.libvirt.handles import Connection, Pool
+from vmbackends.libvirt.volumes import append, download, ensure_raw, find, remove, size
+
+# A console that has grown so long is begun anew at the next start.
+LONGEST_BYTES = 4 * 1024 * 1024
+_READ_BYTES = 256 * 1024
+
+_START = re.compile(rb"^=== AIWM: power on at (\S{10,40}) ===\r?$", re.MULTILINE)
+_STAMP = re.compile(r"^\[\s*([0-9]{1,9}\.[0-9]{3,6})\]")
+# What a terminal is told and a reader of a log is not: https://www.ecma-international.org/publications-and-standards/standards/ecma-48/
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+# cloud-init's last word: https://docs.cloud-init.io/en/latest/reference/modules.html#final-message
+_CLOUD_INIT_DONE = re.compile(rb"Cloud-init v\. .{0,200} finished at ")
+
+
+def begin(connection: Connection, pool: Pool, name: str, now: datetime) -> None:
+    """Say that the power goes on now."""
+    volume = find(pool, name)
+    if volume is not None and size(volume) > LONGEST_BYTES:
+        remove(pool, name)
+    line = f"\n=== AIWM: power on at {now.astimezone(UTC).isoformat()} ===\n"
+    append(connection, ensure_raw(pool, name), line.encode())
+
+
+def read_boot(connection: Connection, pool: Pool, name: str) -> bytes:
+    """What was written since the last start, or the end of it where that is very long."""
+    content = _tail(connection, pool, name)
+    starts = list(_START.finditer(content))
+    return content[starts[-1].end() :] if starts else content
+
+
+def is_done(boot: bytes) -> bool:
+    """Whether cloud-init has said its last word in what one boot wrote."""
+    return _CLOUD_INIT_DONE.search(boot) is not None
+
+
+def read_lines(connection: Connection, pool: Pool, name: str, since: datetime | None, limit: int) -> Sequence[LogLine]:
+    """The newest lines since then, oldest first."""
+    lines = [line for line in parse(_tail(connection, pool, name)) if since is None or line.timestamp >= since]
+    return lines[-limit:] if limit else []
+
+
+def parse(content: bytes) -> Iterator[LogLine]:
+    """Lines with their times. Those before any start, of which no time is known, are left out."""
+    starts = list(_START.finditer(content))
+    ends = [start.start() for start in starts[1:]] + [len(content)]
+    for start, end in zip(starts, ends, strict=True):
+        began = _moment(start[1])
+        if began is not None:
+            yield LogLine(began, "info", "Power on")
+            yield from _lines_of_boot(content[start.end() : end], began)
+
+
+def _lines_of_boot(content: bytes, began: datetime) -> Iterator[LogLine]:
+    at = began
+    for raw in content.decode(errors="replace").splitlines():
+        text = "".join(c for c in _ESCAPE.sub("", raw) if c.isprintable()).strip()
+        if not text:
+            continue
+        stamp = _STAMP.match(text)
+        if stamp:
+            at = max(at, began + timedelta(seconds=float(stamp[1])))
+        yield LogLine(at, "info", text)
+
+
+def _moment(text: bytes) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text.decode())
+    except ValueError:  # a guest may write what looks like our line
+        return None
+    return moment if moment.tzinfo else None
+
+
+def _tail(connection: Connection, pool: Pool, name: str) -> bytes:
+    volume = find(pool, name)
+    if volume is None:
+        return b""
+    return download(connection, volume, max(0, size(volume) - _READ_BYTES))

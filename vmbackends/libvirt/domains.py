@@ -1,0 +1,147 @@
+"""A VM's domain on its node: looked up, defined, switched on and off, taken away.
+
+Every function may be repeated. A domain is a VM's own by its UUID, which follows from the VM's id: one that only has
+its name is somebody else's, and libvirt refuses a second of that name.
+https://libvirt.org/html/libvirt-libvirt-domain.html
+"""
+
+import libvirt
+from lxml import etree
+
+from vmbackends.base import Power, VmSpec
+from vmbackends.errors import Refused
+from vmbackends.libvirt.errors import is_missing
+from vmbackends.libvirt.handles import Connection, Domain
+from vmbackends.libvirt.names import domain_uuid
+from vmbackends.libvirt.states import power_of
+
+_UNDEFINE = (
+    libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+    | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+)
+
+
+def find(connection: Connection, vm: VmSpec) -> Domain | None:
+    try:
+        return connection.lookupByUUIDString(domain_uuid(vm.id))
+    except libvirt.libvirtError as e:
+        if is_missing(e):
+            return None
+        raise
+
+
+def require(connection: Connection, vm: VmSpec) -> Domain:
+    domain = find(connection, vm)
+    if domain is None:
+        raise Refused(f"The domain of {vm.name} is not defined on its node. Restart the VM: that defines it.")
+    return domain
+
+
+def power(domain: Domain) -> tuple[Power, str]:
+    """Its power and why, `Power.MISSING` where it has gone since it was looked up."""
+    try:
+        state, reason = domain.state()
+    except libvirt.libvirtError as e:
+        if is_missing(e):
+            return Power.MISSING, ""
+        raise
+    return power_of(state, reason)
+
+
+def is_active(domain: Domain) -> bool:
+    """False also where it has gone."""
+    try:
+        return bool(domain.isActive())
+    except libvirt.libvirtError as e:
+        if is_missing(e):
+            return False
+        raise
+
+
+def define(connection: Connection, xml: str) -> Domain:
+    """Over an older definition. libvirt's schema is asked, so that no element of ours is dropped in silence."""
+    return connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+
+
+def start(domain: Domain) -> None:
+    state, reason = domain.state()
+    if state == libvirt.VIR_DOMAIN_PAUSED and reason == libvirt.VIR_DOMAIN_PAUSED_USER:
+        domain.resume()
+    elif not is_active(domain):
+        try:
+            domain.create()
+        except libvirt.libvirtError:
+            if not is_active(domain):  # else another was quicker
+                raise
+
+
+def shut_down(domain: Domain) -> None:
+    """Ask the guest: its agent where that is there, else by the power button. Returns at once."""
+    if not is_active(domain):
+        return
+    by_agent = libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT if has_agent(domain) else 0
+    try:
+        domain.shutdownFlags(by_agent | libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+    except libvirt.libvirtError:
+        if is_active(domain):
+            raise
+
+
+def power_off(domain: Domain) -> None:
+    """Cut the power; returns when it is off or gone."""
+    if not is_active(domain):
+        return
+    try:
+        domain.destroy()
+    except libvirt.libvirtError:
+        if is_active(domain):
+            raise
+
+
+def undefine(domain: Domain) -> None:
+    """Remove the definition and what belongs to it. A running one is refused: libvirt would only make it transient."""
+    if is_active(domain):
+        raise Refused(f"{domain.name()} runs. Its power must be off before it is removed.")
+    try:
+        domain.undefineFlags(_UNDEFINE)
+    except libvirt.libvirtError as e:
+        if not is_missing(e):
+            raise
+
+
+def eject_seed(domain: Domain, path: str) -> None:
+    """Take it out of the drive, now and in the definition, also where the guest has it mounted."""
+    for xml_flags, flag in (
+        (0, libvirt.VIR_DOMAIN_AFFECT_LIVE),
+        (libvirt.VIR_DOMAIN_XML_INACTIVE, libvirt.VIR_DOMAIN_AFFECT_CONFIG),
+    ):
+        if flag == libvirt.VIR_DOMAIN_AFFECT_LIVE and not is_active(domain):
+            continue
+        for disk in etree.fromstring(domain.XMLDesc(xml_flags)).iterfind("devices/disk[@device='cdrom']"):
+            source = disk.find("source")
+            if source is not None and source.get("file") == path:
+                disk.remove(source)
+                xml = etree.tostring(disk, encoding="unicode")
+                domain.updateDeviceFlags(xml, flag | libvirt.VIR_DOMAIN_DEVICE_MODIFY_FORCE)
+
+
+def has_agent(domain: Domain) -> bool:
+    """Whether a guest agent listens on the other end of the domain's channel now."""
+    channels = etree.fromstring(domain.XMLDesc(0)).iterfind("devices/channel/target")
+    return any(
+        target.get("name") == "org.qemu.guest_agent.0" and target.get("state") == "connected" for target in channels
+    )
+
+
+def paths_in_use(connection: Connection) -> set[str]:
+    """The files that running domains, whoever they are of, have as disks, and what those are clones of: one call."""
+    flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE | libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_BACKING
+    stats = connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_BLOCK, flags)
+    return {
+        str(value)
+        for _, fields in stats
+        for name, value in fields.items()
+        if name.startswith("block.") and name.endswith(".path")
+    }

@@ -1,0 +1,89 @@
+"""OS images in a node's pool: the bases of disks, which only a push writes and only an operator removes."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import libvirt
+from lxml import etree
+
+from vmbackends.base import ImageReport, ImageSpec, VmSpec
+from vmbackends.errors import Refused
+from vmbackends.libvirt import volumes
+from vmbackends.libvirt.errors import is_missing
+from vmbackends.libvirt.handles import Connection, Pool, Volume
+from vmbackends.libvirt.xml.volumes import upload_xml
+
+PREFIX = "image-"
+_CHUNK = 4 * 1024 * 1024
+
+
+def of(vm: VmSpec) -> ImageSpec:
+    if vm.image is None:
+        raise Refused(f"No image is kept for {vm.os_image}. Import one: manage.py images import {vm.os_image} FILE.")
+    return vm.image
+
+
+def volume_of(pool: Pool, vm: VmSpec) -> Volume:
+    """The base of a VM's disk. Raises Refused where the node does not have it."""
+    base = volumes.find(pool, of(vm).volume)
+    if base is None:
+        raise Refused(
+            f"The node does not have the image {vm.os_image}. Push it: manage.py images push {vm.os_image} NODE."
+        )
+    return base
+
+
+def reports(pool: Pool) -> tuple[ImageReport, ...]:
+    return tuple(
+        ImageReport(volume.name(), volumes.size(volume))
+        for volume in pool.listAllVolumes(0)
+        if volume.name().startswith(PREFIX)
+    )
+
+
+def push(connection: Connection, pool: Pool, image: ImageSpec, file: Path, progress: Callable[[int], None]) -> None:
+    """Send the file, unless it is there whole. Its name says its content, so that none is ever written over."""
+    length = file.stat().st_size
+    there = volumes.find(pool, image.volume)
+    if there is not None and volumes.size(there) == length:
+        progress(length)
+        return
+    volumes.remove(pool, image.volume)
+    if volumes.free_bytes(pool) < length:
+        raise Refused(f"The pool {pool.name()} has no room for the image, which needs {length / volumes.GIB:.1f} GB.")
+    volume = pool.createXML(upload_xml(image.volume, size_bytes=length), 0)
+    try:
+        volumes.upload(connection, volume, _chunks(file), length, progress=progress)
+        pool.refresh(0)  # libvirt learns that it is a qcow2 file, and its capacity
+    except BaseException:
+        volumes.remove(pool, image.volume)
+        raise
+
+
+def remove(pool: Pool, name: str) -> None:
+    """Raises Refused while a disk is a clone of it: without its base it would be lost."""
+    if not name.startswith(PREFIX):
+        raise Refused(f"{name} is no image.")
+    base = volumes.find(pool, name)
+    if base is None:
+        return
+    path = base.path()
+    clones = [volume.name() for volume in pool.listAllVolumes(0) if _base_of(volume) == path]
+    if clones:
+        raise Refused(f"{len(clones)} disks are clones of {name}, the first is {clones[0]}. Delete their VMs first.")
+    volumes.remove(pool, name)
+
+
+def _base_of(volume: Volume) -> str | None:
+    try:
+        return etree.fromstring(volume.XMLDesc(0)).findtext("backingStore/path")
+    except libvirt.libvirtError as e:
+        if is_missing(e):
+            return None
+        raise
+
+
+def _chunks(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as content:
+        while chunk := content.read(_CHUNK):
+            yield chunk

@@ -1,0 +1,185 @@
+"""Volumes in a node's storage pool: disks, seeds, consoles and images.
+
+Only a pool's own list of its volumes is asked, never a refresh of it, which opens every file: whatever is ours was
+made through libvirt and is on the list. https://libvirt.org/html/libvirt-libvirt-storage.html
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import PurePosixPath
+
+import libvirt
+from lxml import etree
+
+from vmbackends.errors import Refused
+from vmbackends.libvirt.errors import is_missing, is_transport
+from vmbackends.libvirt.handles import Connection, Pool, Stream, Volume
+from vmbackends.libvirt.xml.volumes import clone_xml, raw_xml, upload_xml
+
+log = logging.getLogger(__name__)
+
+GIB = 1024**3
+_CHUNK = 256 * 1024
+
+
+def open_pool(connection: Connection, name: str) -> Pool:
+    """The pool, started if it was not. Raises Refused where the node has none of this name."""
+    try:
+        pool = connection.storagePoolLookupByName(name)
+    except libvirt.libvirtError as e:
+        if is_missing(e):
+            raise Refused(
+                f"The node has no storage pool {name}. Define it there, or name another in the node's settings.",
+                code=e.get_error_code(),
+            ) from e
+        raise
+    if not pool.isActive():
+        pool.create(0)
+    return pool
+
+
+def find(pool: Pool, name: str) -> Volume | None:
+    try:
+        return pool.storageVolLookupByName(name)
+    except libvirt.libvirtError as e:
+        if is_missing(e):
+            return None
+        raise
+
+
+def path_in(pool: Pool, name: str) -> str:
+    """Where a volume of this name lies or will lie, on the node."""
+    return str(PurePosixPath(target_path(pool)) / name)
+
+
+def target_path(pool: Pool) -> str:
+    path = etree.fromstring(pool.XMLDesc(0)).findtext("target/path")
+    if not path:
+        raise Refused(f"The storage pool {pool.name()} is no directory; AIWM needs a pool of type dir, fs or netfs.")
+    return str(path)
+
+
+def free_bytes(pool: Pool) -> int:
+    return int(pool.info()[3])
+
+
+def clone(pool: Pool, name: str, base: Volume, disk_gb: int) -> Volume:
+    """A qcow2 volume that begins as `base` and keeps its own changes. Raises Refused where it has no room.
+
+    The clone is named its base's whole path and format: QEMU must never guess either.
+    """
+    capacity = disk_gb * GIB
+    smallest = int(base.info()[1])
+    if smallest > capacity:
+        raise Refused(f"The image needs a disk of {-(-smallest // GIB)} GB, and {disk_gb} GB were asked for.")
+    if free_bytes(pool) < capacity:
+        raise Refused(
+            f"The pool {pool.name()} has {free_bytes(pool) // GIB} GB free, and the disk may grow to {disk_gb} GB. "
+            "Free space there, or use a smaller disk."
+        )
+    return pool.createXML(clone_xml(name, capacity_bytes=capacity, backing_path=base.path()), 0)
+
+
+def grow(volume: Volume, disk_gb: int) -> None:
+    """Make it at least so large. Never shrinks."""
+    if int(volume.info()[1]) < disk_gb * GIB:
+        volume.resize(disk_gb * GIB, 0)
+
+
+def ensure_raw(pool: Pool, name: str) -> Volume:
+    """A raw volume, empty if it is new."""
+    return find(pool, name) or pool.createXML(raw_xml(name, capacity_bytes=0), 0)
+
+
+def remove(pool: Pool, name: str) -> None:
+    volume = find(pool, name)
+    if volume is not None:
+        try:
+            volume.delete(0)
+        except libvirt.libvirtError as e:
+            if not is_missing(e):
+                raise
+
+
+def remove_all(pool: Pool, prefix: str) -> None:
+    """Remove whatever begins so: what libvirt made, and what only a refresh sees, as a console's older parts."""
+    try:
+        pool.refresh(0)
+    except libvirt.libvirtError as e:
+        if is_transport(e):
+            raise
+        log.info("a pool could not be refreshed, as while something is sent to it", extra={"reason": str(e)})
+    for volume in pool.listAllVolumes(0):
+        if volume.name().startswith(prefix):
+            remove(pool, volume.name())
+
+
+def write(connection: Connection, pool: Pool, name: str, content: bytes) -> None:
+    """A raw volume with this content, over one that is there."""
+    remove(pool, name)
+    volume = pool.createXML(upload_xml(name, size_bytes=len(content)), 0)
+    try:
+        upload(connection, volume, [content], len(content))
+    except BaseException:
+        # Half of a file must not be taken for a whole one by whoever comes next.
+        remove(pool, name)
+        raise
+
+
+def append(connection: Connection, volume: Volume, content: bytes) -> None:
+    """Write behind what is there."""
+    upload(connection, volume, [content], len(content), offset=size(volume))
+
+
+def size(volume: Volume) -> int:
+    """Of its file now, in bytes."""
+    return int(volume.infoFlags(libvirt.VIR_STORAGE_VOL_GET_PHYSICAL)[2])
+
+
+def upload(
+    connection: Connection, volume: Volume, chunks: Iterable[bytes], length: int, offset: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> None:  # fmt: skip
+    """Send so many bytes into it. `progress` is told after each chunk how many have been sent."""
+    stream = connection.newStream(0)
+    try:
+        volume.upload(stream, offset, length, 0)
+        sent = 0
+        for chunk in chunks:
+            view = memoryview(chunk)
+            while view:
+                taken = stream.send(bytes(view[:_CHUNK]))
+                view = view[taken:]
+                sent += taken
+                if progress is not None:
+                    progress(sent)
+        stream.finish()
+    except BaseException:
+        _abort(stream)
+        raise
+
+
+def download(connection: Connection, volume: Volume, offset: int = 0, most: int | None = None) -> bytes:
+    """Its content from `offset` on, at most so many bytes."""
+    stream = connection.newStream(0)
+    parts: list[bytes] = []
+    got = 0
+    try:
+        volume.download(stream, offset, most or 0, 0)
+        while part := stream.recv(_CHUNK):
+            parts.append(part)
+            got += len(part)
+            if most is not None and got >= most:
+                break
+        stream.finish()
+    except BaseException:
+        _abort(stream)
+        raise
+    return b"".join(parts)[:most]
+
+
+def _abort(stream: Stream) -> None:
+    try:
+        stream.abort()
+    except libvirt.libvirtError:
+        return  # it has ended by itself; the error that brought us here is the one to tell
