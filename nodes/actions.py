@@ -15,9 +15,19 @@ from nodes.hardware import set_gpus, set_images
 from nodes.models import Gpu, Node, NodeImage
 from nodes.queries import find_node
 from nodes.refresh import REFRESH
-from nodes.requests import CapacityBody, CapacityPatch, NodeCreate, NodePatch
+from nodes.requests import CapacityBody, CapacityPatch, NodeCreate, NodePatch, bridge_fault
 from tasks.models import OPEN, Task
 from tasks.queue import enqueue
+
+# How VMs are put on a node, by the API's names.
+SETTINGS = {
+    "pool": "pool",
+    "bridge": "bridge",
+    "untaggedBridge": "untagged_bridge",
+    "openvswitch": "openvswitch",
+    "domainType": "domain_type",
+    "cpuMode": "cpu_mode",
+}
 
 
 def create(actor: Actor, body: NodeCreate) -> Node:
@@ -94,6 +104,7 @@ def summary(node: Node) -> dict[str, Any]:
         "hostname": node.hostname,
         "segment": node.segment,
         "uri": node.uri,
+        **{name: getattr(node, column) for name, column in SETTINGS.items()},
         "enabled": node.enabled,
         "lost": node.lost,
         "capacity": {"vcpus": node.cap_vcpus, "ramMB": node.cap_ram_mb, "diskGB": node.cap_disk_gb},
@@ -137,19 +148,20 @@ def _update(actor: Actor, node_id: str, body: NodePatch, versions: Collection[in
         columns["enabled"] = False
     if Node.objects.filter(name=columns.get("name", node.name)).exclude(pk=node.pk).exists():
         raise _name_taken(body.name)
-    rows = _rows(node, versions)
+    _refuse_together(node, columns)
+    # The two that the rule for bridges joins are as they were read.
+    rows = _rows(node, versions).filter(bridge=node.bridge, openvswitch=node.openvswitch)
     if columns.get("enabled"):
-        if node.lost:
-            raise Conflict(f"{node.name} is marked lost. Take that back first, and compare its domains.")
         rows = rows.filter(lost=False)
-    moves = columns.get("segment", node.segment) != node.segment
-    if moves:
-        # Addresses are claimed by segment. No new VM can come in between: in maintenance there is no room for any.
+    # Addresses are claimed by segment, and disks are looked for in the pool.
+    moved = [name for name in ("segment", "pool") if columns.get(name, getattr(node, name)) != getattr(node, name)]
+    if moved:
+        # No new VM can come in between: in maintenance there is no room for any.
         rows = rows.filter(enabled=False, used_vcpus=0, used_ram_mb=0, used_disk_gb=0)
     if not rows.update(**columns, version=F("version") + 1, updated_at=timezone.now()):
         reason = (
-            f"The segment of {node.name} can be changed in maintenance and without VMs only."
-            if moves
+            f"The {' and '.join(moved)} of {node.name} can be changed in maintenance and without VMs only."
+            if moved
             else f"{node.name} was changed in this moment. Try again."
         )
         raise _refusal(node, versions, reason)
@@ -162,16 +174,27 @@ def _update(actor: Actor, node_id: str, body: NodePatch, versions: Collection[in
     return node
 
 
+def _refuse_together(node: Node, columns: dict[str, Any]) -> None:
+    """What would not go together with what is not changed. Raises Conflict."""
+    if columns.get("enabled") and node.lost:
+        raise Conflict(f"{node.name} is marked lost. Take that back first, and compare its domains.")
+    fault = bridge_fault(columns.get("bridge", node.bridge), columns.get("openvswitch", node.openvswitch))
+    if fault is not None:
+        raise Conflict(f"The bridge of {node.name} would not do. {fault}.")
+
+
 def _columns(body: NodeCreate | NodePatch) -> dict[str, Any]:
     """The columns that a body names; of a new node all."""
     named = body.model_fields_set if isinstance(body, NodePatch) else set(type(body).model_fields)
     columns: dict[str, Any] = {
         name: getattr(body, name)
-        for name in ("name", "hostname", "segment", "enabled", "vcpu_overcommit")
+        for name in (
+            "name", "hostname", "segment", "pool", "bridge", "untagged_bridge", "openvswitch", "enabled",
+            "vcpu_overcommit",
+        )
         if name in named
-    }
-    if "uri" in named:
-        columns["uri"] = body.uri or ""
+    }  # fmt: skip
+    columns |= {name: getattr(body, name) or "" for name in ("uri", "domain_type", "cpu_mode") if name in named}
     if "capacity" in named:
         columns |= _capacity_columns(body.capacity)
     if isinstance(body, NodePatch) and "lost" in named:

@@ -70,10 +70,14 @@ class NodeAdmin(ActingAdmin):
     search_fields = ("name", "hostname", "=id")
     search_help_text = "A name, a host name or an id"
     actions = ("refresh", "maintenance_on", "maintenance_off", "mark_lost", "mark_found", "retire")
-    readonly_fields = ("shown_status", "vcpus", "ram", "disk", "boot_id", "last_seen", "created_at", "updated_at")
+    readonly_fields = (
+        "shown_status", "vcpus", "ram", "disk", "probed_domain_type", "probed_cpu_mode", "hypervisor", "boot_id",
+        "last_seen", "created_at", "updated_at",
+    )  # fmt: skip
     fieldsets = (
         (None, {"fields": ("name", "hostname", "uri", "segment", "enabled", "seen_version")}),
         ("Capacity", {"fields": ("cap_vcpus", "vcpu_overcommit", "cap_ram_mb", "cap_disk_gb")}),
+        ("VMs", {"fields": ("pool", "bridge", "untagged_bridge", "openvswitch", "domain_type", "cpu_mode")}),
         ("As it is", {"fields": readonly_fields}),
     )
 

@@ -47,7 +47,10 @@ PATCH: dict[str, Any] = {
     "operation_id": "updateNode",
     "tags": _TAGS,
     "summary": "Change a node (operators)",
-    "description": "A JSON merge patch. `gpus` and `osImages` replace the whole list.",
+    "description": (
+        "A JSON merge patch. `gpus` and `osImages` replace the whole list. `segment` and `pool` can be changed in "
+        "maintenance and without VMs only; of other settings a VM is told at its next start."
+    ),
     "parameters": [_NODE, IF_MATCH, etag(200)],
     "request": NodePatch,
     "responses": {200: OpenApiResponse(NodeDocument, "The node as it is now")},

@@ -43,8 +43,17 @@ class GpuDocument(Document):
     allocated_to: list[ObjectId]
 
 
+class HypervisorDocument(Document):
+    """What the node said itself when it was last asked. `domainType` and `cpuMode` are the best that it can do."""
+
+    domain_type: Literal["kvm", "qemu"] | None
+    cpu_mode: str | None
+    versions: dict[str, str]
+
+
 class NodeDocument(Document):
-    """The last five stand for operators alone."""
+    """Those from `uri` on stand for operators alone. `domainType` and `cpuMode` are null where what the node said of
+    itself counts."""
 
     id: ObjectId = Field(alias="_id")
     name: str
@@ -57,6 +66,13 @@ class NodeDocument(Document):
     gpus: list[GpuDocument]
     last_seen: Timestamp | None
     uri: str = absent()
+    pool: str = absent()
+    bridge: str = absent()
+    untagged_bridge: str = absent()
+    openvswitch: bool = absent()
+    domain_type: Literal["kvm", "qemu"] | None = absent()
+    cpu_mode: str | None = absent()
+    hypervisor: HypervisorDocument = absent()
     enabled: bool = absent()
     lost: bool = absent()
     vcpu_overcommit: float = absent()
@@ -98,6 +114,17 @@ def node_document(
     if actor.is_operator:
         document |= {
             "uri": node.uri,
+            "pool": node.pool,
+            "bridge": node.bridge,
+            "untaggedBridge": node.untagged_bridge,
+            "openvswitch": node.openvswitch,
+            "domainType": node.domain_type or None,
+            "cpuMode": node.cpu_mode or None,
+            "hypervisor": {
+                "domainType": node.probed_domain_type or None,
+                "cpuMode": node.probed_cpu_mode or None,
+                "versions": node.hypervisor,
+            },
             "enabled": node.enabled,
             "lost": node.lost,
             "vcpuOvercommit": node.vcpu_overcommit,

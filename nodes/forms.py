@@ -25,12 +25,19 @@ _NODE_FIELDS = {
     "hostname": "hostname",
     "segment": "segment",
     "uri": "uri",
+    "pool": "pool",
+    "bridge": "bridge",
+    "untaggedBridge": "untagged_bridge",
+    "openvswitch": "openvswitch",
+    "domainType": "domain_type",
+    "cpuMode": "cpu_mode",
     "enabled": "enabled",
     "capacity.vcpus": "cap_vcpus",
     "capacity.ramMB": "cap_ram_mb",
     "capacity.diskGB": "cap_disk_gb",
     "vcpuOvercommit": "vcpu_overcommit",
 }
+_NULLABLE = ("domainType", "cpuMode")
 _GPU_FIELDS = {
     "deviceId": "device_id",
     "model": "model",
@@ -42,13 +49,16 @@ _GPU_FIELDS = {
 
 class NodeForm(NodeModelForm):
     # What was shown when the page was opened: a change from elsewhere since then is not written over.
-    seen_version = forms.IntegerField(widget=forms.HiddenInput, required=False)
+    seen_version = forms.IntegerField(widget=forms.HiddenInput, required=False, min_value=0, max_value=2**31 - 1)
 
     class Meta:
         model = Node
         fields = tuple(_NODE_FIELDS.values())
         labels = {
             "uri": "URI",
+            "pool": "storage pool",
+            "openvswitch": "Open vSwitch",
+            "cpu_mode": "CPU mode",
             "cap_vcpus": "vCPUs",
             "cap_ram_mb": "RAM in MB",
             "cap_disk_gb": "disk in GB",
@@ -57,6 +67,11 @@ class NodeForm(NodeModelForm):
         help_texts = {
             "enabled": "Off is maintenance: no new VMs.",
             "uri": "qemu+tls://, qemu+ssh://, qemu+tcp://, qemu+unix:// or qemu://; never with a password.",
+            "pool": "For disks and images; changed without VMs only.",
+            "bridge": "One for each VLAN, as br{vlan}; with Open vSwitch the one that takes VLANs as tags.",
+            "untagged_bridge": "For VMs without a VLAN.",
+            "domain_type": "Empty: KVM where the node has it.",
+            "cpu_mode": "host-model, host-passthrough, maximum or a CPU model. Empty: the best that the node can do.",
             "vcpu_overcommit": "How many vCPUs may be promised for each that the node has.",
         }
 
@@ -75,7 +90,8 @@ class NodeForm(NodeModelForm):
         body: dict[str, Any] = {"capacity": {}}
         for path, name in _NODE_FIELDS.items():
             parent, _, child = path.rpartition(".")
-            (body[parent] if parent else body)[child] = self.cleaned_data[name]
+            value = self.cleaned_data[name]
+            (body[parent] if parent else body)[child] = None if value == "" and path in _NULLABLE else value
         return body
 
 

@@ -41,10 +41,11 @@ def write_down(node: Node, report: NodeReport) -> None:
         "cap_disk_gb": report.disk_gb,
         "probed_domain_type": report.domain_type,
         "probed_cpu_mode": report.cpu_mode,
+        "hypervisor": dict(report.versions) or None,
     }
     columns: dict[str, Any] = {name: value for name, value in reported.items() if value is not None}
-    columns["hypervisor"] = dict(report.versions)
-    Node.objects.filter(pk=node.pk).update(**columns)
+    if columns:
+        Node.objects.filter(pk=node.pk).update(**columns)
     if report.os_images is not None or report.images is not None:
         set_images(node, {*(report.os_images or ()), *kept_among(report.images or ())})
     if report.gpus is not None:

@@ -21,6 +21,17 @@ DeviceId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,40}$")]
 ImageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,39}$")]
 # domain:bus:slot.function, as lspci -D shows it.
 PciAddress = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$")]
+# What names a bridge also ends in a device's name, of which Linux takes 15 characters, with a VLAN of four digits.
+Bridge = Annotated[
+    str,
+    StringConstraints(
+        max_length=17,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$|^[A-Za-z0-9][A-Za-z0-9._-]{0,10}\{vlan\}[A-Za-z0-9._-]{0,10}$",
+    ),
+]
+UntaggedBridge = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$")]
+# A storage pool of libvirt's, and how its `<cpu>` is filled or the name of a CPU model.
+Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")]
 Count = Annotated[int, Field(ge=0, le=_MOST)]
 Overcommit = Annotated[float, Field(ge=0.1, le=64, allow_inf_nan=False)]
 
@@ -62,6 +73,12 @@ class _NodeFields(CrossCheckedModel):
 
     segment: Segment = "default"
     uri: Uri | None = None
+    pool: Word = "aiwm"
+    bridge: Bridge = "br{vlan}"
+    untagged_bridge: UntaggedBridge = Field(default="br0", alias="untaggedBridge")
+    openvswitch: bool = False
+    domain_type: Literal["kvm", "qemu"] | None = Field(default=None, alias="domainType")
+    cpu_mode: Word | None = Field(default=None, alias="cpuMode")
     enabled: bool = True
     vcpu_overcommit: Overcommit = Field(default=1.0, alias="vcpuOvercommit")
     gpus: list[GpuBody] = Field(default_factory=list, max_length=64)
@@ -86,6 +103,11 @@ class NodeCreate(_NodeFields):
     hostname: Hostname
     capacity: CapacityBody
 
+    @classmethod
+    def cross_faults(cls, data: Mapping[str, Any]) -> Iterable[Fault]:
+        yield from super().cross_faults(data)
+        yield from _bridge_faults(data.get("bridge", "br{vlan}"), data.get("openvswitch", False))
+
 
 class NodePatch(_NodeFields):
     """`PATCH /resources/nodes/<id>`: a JSON merge patch. `gpus` and `osImages` replace the whole list."""
@@ -105,6 +127,24 @@ class NodePatch(_NodeFields):
         if "lost" in data and data.get("enabled") is True:
             message = "Not together with lost: the node stays in maintenance until its domains are compared"
             yield Fault(("enabled",), "invalid", message)
+        if "bridge" in data and "openvswitch" in data:
+            yield from _bridge_faults(data["bridge"], data["openvswitch"])
+
+
+def bridge_fault(bridge: str, openvswitch: bool) -> str | None:
+    """Why VLANs could not be told apart by this bridge, or None."""
+    if openvswitch and "{vlan}" in bridge:
+        return "With openvswitch it is the one bridge that takes VLANs as tags, and has no {vlan} in its name"
+    if not openvswitch and "{vlan}" not in bridge:
+        return "Must have {vlan} in it, as br{vlan}: without openvswitch each VLAN has a bridge of its own"
+    return None
+
+
+def _bridge_faults(bridge: object, openvswitch: object) -> Iterator[Fault]:
+    if isinstance(bridge, str) and isinstance(openvswitch, bool):
+        fault = bridge_fault(bridge, openvswitch)
+        if fault is not None:
+            yield Fault(("bridge",), "invalid", fault)
 
 
 def _list_at(data: Mapping[str, Any], name: str) -> list[Any]:

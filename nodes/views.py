@@ -19,7 +19,7 @@ from nodes.requests import NodeCreate, NodePatch
 
 
 class NodeView(ViewSet):
-    """Nodes, their GPUs and what of them is free. The last five fields of a node are shown to operators alone."""
+    """Nodes, their GPUs and what of them is free. A node's fields from `uri` on are shown to operators alone."""
 
     @extend_schema(**documentation.LIST)
     def list(self, request: Request) -> Response:

@@ -29,6 +29,7 @@ def form_of(node: Node | None, **changes):
     """What the node's page posts."""
     data = {
         "name": "worker-01", "hostname": "worker-01.example.com", "segment": "default", "uri": "", "enabled": "on",
+        "pool": "aiwm", "bridge": "br{vlan}", "untagged_bridge": "br0", "domain_type": "", "cpu_mode": "",
         "cap_vcpus": "8", "cap_ram_mb": "4096", "cap_disk_gb": "100", "vcpu_overcommit": "1.0",
         "seen_version": str(node.version) if node else "1",
     }  # fmt: skip
@@ -90,6 +91,18 @@ def test_it_shows_a_nodes_page(browser):
     answer = browser.get(reverse("admin:nodes_node_change", args=[node.pk]))
     assert answer.status_code == 200
     assert "worker-01" in answer.content.decode()
+
+
+def test_it_changes_how_vms_are_put_on_a_node(browser):
+    node = NodeFactory(name="worker-01", cpu_mode="qemu64", probed_cpu_mode="host-model")
+    path = reverse("admin:nodes_node_change", args=[node.pk])
+    assert "host-model" in browser.get(path).content.decode()
+    answer = browser.post(path, form_of(node, bridge="ovs0", openvswitch="on", domain_type="qemu"))
+    assert answer.status_code == 302, answer.context["adminform"].errors
+    after = Node.objects.get(pk=node.pk)
+    assert (after.bridge, after.openvswitch, after.domain_type, after.cpu_mode) == ("ovs0", True, "qemu", "")
+    refused = browser.post(path, form_of(after, bridge="ovs0"))
+    assert list(refused.context["adminform"].errors) == ["bridge"]
 
 
 def test_it_adds_a_node_by_the_action(browser, operator):

@@ -2,8 +2,10 @@ import pytest
 
 from accounts.models import AuditEntry, Role
 from nodes.models import Gpu, Node, NodeImage
+from nodes.queries import node_ref
 from tests.factories import NodeFactory, OperatorFactory, UserFactory
 from tests.nodes import bodies
+from vmbackends.base import NodeSettings
 
 pytestmark = pytest.mark.django_db
 
@@ -32,6 +34,7 @@ def test_it_adds_a_node(client):
     assert document["osImages"] == ["debian-12", "ubuntu-22.04"]
     node = Node.objects.get()
     assert (node.segment, node.cap_vcpus, node.vcpu_overcommit, node.enabled) == ("hall-2", 64, 2.0, True)
+    assert node_ref(node).settings == NodeSettings("fast", "ovs-br0", "ovs-br0", True, "kvm", "host-passthrough")
 
 
 def test_it_needs_a_name_a_host_and_capacities(client):
@@ -40,6 +43,7 @@ def test_it_needs_a_name_a_host_and_capacities(client):
     assert answer.status_code == 201
     node = Node.objects.get()
     assert (node.name, node.segment, node.uri, node.vcpu_overcommit) == ("worker-08", "default", "", 1.0)
+    assert node_ref(node).settings == NodeSettings()
     assert faults(client.post(PATH, {}, format="json")) == [
         ("name", "required"), ("hostname", "required"), ("capacity", "required"),
     ]  # fmt: skip
@@ -91,6 +95,19 @@ def test_it_refuses_a_name_that_another_took_meanwhile(client, monkeypatch):
         ({"segment": "a:b"}, ("segment", "pattern")),
         ({"uri": "qemu+ssh://w/system?command=/tmp/evil"}, ("uri", "invalid")),
         ({"uri": "qemu+ssh://me:secret@w/system"}, ("uri", "invalid")),
+        ({"pool": "a/b"}, ("pool", "pattern")),
+        ({"pool": None}, ("pool", "required")),
+        ({"bridge": "br{vlan}"}, ("bridge", "invalid")),
+        ({"openvswitch": False}, ("bridge", "invalid")),
+        ({"bridge": "br{vlan}{vlan}", "openvswitch": False}, ("bridge", "pattern")),
+        ({"bridge": "a-long-name-{vlan}", "openvswitch": False}, ("bridge", "max")),
+        ({"bridge": "sixteen-letters-"}, ("bridge", "pattern")),
+        ({"bridge": "../br0"}, ("bridge", "pattern")),
+        ({"untaggedBridge": "br{vlan}"}, ("untaggedBridge", "pattern")),
+        ({"openvswitch": 1}, ("openvswitch", "type")),
+        ({"domainType": "xen"}, ("domainType", "enum")),
+        ({"cpuMode": "host model"}, ("cpuMode", "pattern")),
+        ({"hypervisor": {}}, ("hypervisor", "unknown_field")),
         ({"enabled": "yes"}, ("enabled", "type")),
         ({"lost": True}, ("lost", "unknown_field")),
         ({"colour": "red"}, ("colour", "unknown_field")),

@@ -177,3 +177,54 @@ def test_it_refuses_unknown_fields(client, node):
 @pytest.mark.parametrize("node_id", ["f" * 24, "x"])
 def test_it_knows_no_other_node(client, node_id):
     assert client.patch(f"/resources/nodes/{node_id}", {"enabled": False}, format="json").status_code == 404
+
+
+# How VMs are put on it
+
+
+def test_it_changes_how_vms_are_put_on_it(client, node):
+    settings = {
+        "bridge": "br-{vlan}", "untaggedBridge": "br-0", "openvswitch": False, "domainType": None, "cpuMode": None
+    }  # fmt: skip
+    answer = patch(client, node, settings)
+    assert answer.status_code == 200, answer.json()
+    assert {name: answer.json()[name] for name in settings} == settings
+    entry = AuditEntry.objects.get(action="node.update")
+    assert (entry.before["cpuMode"], entry.after["cpuMode"]) == ("host-passthrough", "")
+    assert (entry.before["bridge"], entry.after["bridge"]) == ("ovs-br0", "br-{vlan}")
+
+
+def test_it_refuses_a_bridge_that_would_mix_vlans(client, node):
+    body = {"bridge": "br0", "openvswitch": False}
+    assert patch(client, node, body).json()["errors"][0]["field"] == "bridge"
+    answer = patch(client, node, {"openvswitch": False})
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    assert "each VLAN has a bridge of its own" in answer.json()["detail"]
+    assert patch(client, node, {"bridge": "br{vlan}"}).status_code == 409
+    assert patch(client, node, {"bridge": "ovs1"}).status_code == 200
+
+
+def test_it_refuses_one_that_another_change_meanwhile_would_make_so(client, node, monkeypatch):
+    from nodes import actions
+
+    refuse = actions._refuse_together
+
+    def slower(row, columns):
+        refuse(row, columns)
+        Node.objects.filter(pk=node.pk).update(openvswitch=False, bridge="br{vlan}")
+
+    monkeypatch.setattr(actions, "_refuse_together", slower)
+    assert patch(client, node, {"bridge": "ovs1"}).status_code == 409
+    assert Node.objects.get(pk=node.pk).bridge != "ovs1"
+
+
+def test_it_changes_the_pool_without_vms_alone(client, node):
+    assert patch(client, node, {"enabled": False}).status_code == 200
+    Node.objects.filter(pk=node.pk).update(used_disk_gb=10)
+    answer = patch(client, node, {"pool": "other"})
+    assert (answer.status_code, answer.json()["detail"]) == (
+        409, "The pool of worker-gpu-07 can be changed in maintenance and without VMs only.",
+    )  # fmt: skip
+    assert patch(client, node, {"pool": "fast"}).status_code == 200
+    Node.objects.filter(pk=node.pk).update(used_disk_gb=0)
+    assert patch(client, node, {"pool": "other"}).status_code == 200
