@@ -1,0 +1,17 @@
+"""A worker's turns, taken in the test's own process."""
+
+import time
+
+from tasks.models import OPEN, Task
+from tasks.worker import drain
+
+SECONDS = 60.0
+
+
+def work() -> None:
+    """Until no task is open."""
+    give_up = time.monotonic() + SECONDS
+    while Task.objects.filter(status__in=OPEN).exists():
+        assert time.monotonic() < give_up, list(Task.objects.filter(status__in=OPEN).values("type", "message", "error"))
+        if not drain():
+            time.sleep(0.05)
