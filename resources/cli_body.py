@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from resources.cli import find_node
+from nodes.cli import find_node
 from resources.config import VIRTUAL_MACHINE, GpuMode, IpMode, NetworkMode, OsImage
 
 # Options that say what the VM is; a file says it instead of them.

@@ -1,18 +1,14 @@
-"""How `manage.py vm` shows VMs, on a terminal and in a pipe. No word of a user or node is taken for markup."""
+"""How `manage.py vm` shows VMs."""
 
-import os
 from collections.abc import Iterable, Sequence
-from datetime import datetime
-from typing import IO, cast
 
-from django.core.management.base import OutputWrapper
-from rich import box
 from rich.console import Console
 from rich.json import JSON
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from common.tables import moment, new_table, plain
 from common.times import isoformat
 from resources.documents import VmRow, runtime_document
 from resources.models import VirtualMachine
@@ -20,19 +16,9 @@ from resources.states import LOOKS, Status
 from tasks.models import Task
 from vmbackends.base import LogLine
 
-# In a pipe nothing is cut to a terminal's width.
-_PIPE_WIDTH = 240
 # rich has no orange and a gray that one cannot read.
 _STYLES = {"gray": "dim", "orange": "yellow"}
 _LEVELS = {"error": "red", "warning": "yellow", "debug": "dim"}
-
-
-def console_on(stream: OutputWrapper, no_color: bool = False) -> Console:
-    stream.ending = ""  # rich ends its lines itself
-    width = None if stream.isatty() else int(os.environ.get("COLUMNS", _PIPE_WIDTH))
-    return Console(
-        file=cast("IO[str]", stream), width=width, no_color=no_color or None, markup=False, emoji=False, highlight=False
-    )
 
 
 def vm_table(console: Console, vms: Iterable[VirtualMachine]) -> Table:
@@ -40,7 +26,7 @@ def vm_table(console: Console, vms: Iterable[VirtualMachine]) -> Table:
     # The organization is a column only where there is more than one to tell apart.
     organizations = len({vm.organization_id for vm in vms}) > 1
     names = ["ID", "NAME", "STATUS", "NODE", "IMAGE", "SIZE", "ADDRESS", "TASK"]
-    table = _table(console, *names, *(["ORGANIZATION"] if organizations else []))
+    table = new_table(console, *names, *(["ORGANIZATION"] if organizations else []))
     for vm in vms:
         task = f"{vm.task.type} {vm.task.progress} %" if vm.task else "-"
         size = f"{vm.vcpus} vCPU, {ram(vm.ram_mb)}, {vm.disk_gb} GB"
@@ -76,11 +62,6 @@ def ram(ram_mb: int) -> str:
     return f"{ram_mb / 1024:g} GB"
 
 
-def plain(text: str) -> str:
-    """Without what would move a terminal's cursor or change its colours."""
-    return "".join(character if character.isprintable() else " " for character in text)
-
-
 def _facts(vm: VirtualMachine, row: VmRow) -> Iterable[tuple[str, Text | str]]:
     yield "Id", vm.id
     yield "Status", status_text(vm.status)
@@ -91,7 +72,7 @@ def _facts(vm: VirtualMachine, row: VmRow) -> Iterable[tuple[str, Text | str]]:
     yield "Node", vm.node.name
     yield "Organization", vm.organization.name
     yield "Owner", vm.owner.username
-    yield "Created", _moment(vm.created_at)
+    yield "Created", moment(vm.created_at)
     if vm.started_at is None:
         yield "Runtime", "never deployed"
         return
@@ -102,34 +83,27 @@ def _facts(vm: VirtualMachine, row: VmRow) -> Iterable[tuple[str, Text | str]]:
             yield name, str(runtime[key])
     yield "RAM", f"{runtime['allocatedRAM']} GB"
     yield "GPUs", ", ".join(runtime["allocatedGPU"]) or "-"
-    yield "Started", _moment(vm.started_at)
-    yield "Stopped", _moment(vm.stopped_at)
+    yield "Started", moment(vm.started_at)
+    yield "Stopped", moment(vm.stopped_at)
 
 
 def _task_table(console: Console, tasks: Sequence[Task]) -> Table:
-    table = _table(console, "TASK", "TYPE", "STATUS", "PROGRESS", "MESSAGE", "CREATED")
+    table = new_table(console, "TASK", "TYPE", "STATUS", "PROGRESS", "MESSAGE", "CREATED")
     for task in tasks:
         message = plain(task.error or task.message)
         table.add_row(
-            task.public_id, task.type, task.status, f"{task.progress} %", message, _moment(task.created_at)
+            task.public_id, task.type, task.status, f"{task.progress} %", message, moment(task.created_at)
         )  # fmt: skip
     return table
 
 
 def _snapshot_table(console: Console, vm: VirtualMachine) -> Table:
-    table = _table(console, "SNAPSHOT", "NAME", "STATUS", "SIZE", "CREATED")
+    table = new_table(console, "SNAPSHOT", "NAME", "STATUS", "SIZE", "CREATED")
     for snapshot in vm.snapshots.all():
         size = f"{snapshot.size / 1024**2:.0f} MB"
         table.add_row(
-            snapshot.public_id, plain(snapshot.name), snapshot.status, size, _moment(snapshot.created_at)
+            snapshot.public_id, plain(snapshot.name), snapshot.status, size, moment(snapshot.created_at)
         )  # fmt: skip
-    return table
-
-
-def _table(console: Console, *columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
-    for number, column in enumerate(columns):
-        table.add_column(column, no_wrap=number == 0, overflow="fold")
     return table
 
 
@@ -140,7 +114,3 @@ def _framed(console: Console, title: str, content: Table | JSON) -> None:
     console.print(f"== {plain(title)}")
     console.print(content)
     console.print()
-
-
-def _moment(at: datetime | None) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S}Z" if at else "-"

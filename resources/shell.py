@@ -6,20 +6,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from accounts import audit
 from accounts.actors import Actor, current_actor
+from tasks.errors import NoWorker, WaitedInVain
 from tasks.models import OPEN, Task, Worker
 
 if TYPE_CHECKING:
     from resources.models import VirtualMachine
 
 T = TypeVar("T")
-
-
-class NoWorker(Exception):
-    """Nobody will do what is asked for: no worker has been heard of lately."""
-
-
-class WaitedInVain(Exception):
-    """The VM did not come to the status in time, or came to one from which it will not."""
 
 
 class ShellVerbs:

@@ -47,7 +47,7 @@ def user():
 def worker(monkeypatch):
     """A worker that lives, and does what is due whenever the command waits."""
     Worker.objects.create(host="here", pid=1, seen_at=timezone.now())
-    monkeypatch.setattr("resources.cli.sleep", lambda seconds: drain(ignore_waits=True))
+    monkeypatch.setattr("tasks.cli.sleep", lambda seconds: drain(ignore_waits=True))
 
 
 def own_vm(user, **fields):
@@ -384,7 +384,7 @@ def test_it_names_the_task_that_a_vm_waits_for(user):
 
 def test_it_says_at_once_that_no_worker_lives(user, monkeypatch):
     own_vm(user, name="web")
-    monkeypatch.setattr("resources.cli.sleep", lambda seconds: pytest.fail("it waited"))
+    monkeypatch.setattr("tasks.cli.sleep", lambda seconds: pytest.fail("it waited"))
 
     words = refusal("start", "web")
 
@@ -396,8 +396,8 @@ def test_it_waits_no_longer_than_it_is_told(user, monkeypatch):
     own_vm(user, name="web")
     Worker.objects.create(host="here", pid=1, seen_at=timezone.now())
     moments = iter([0.0, 5.0, 11.0])
-    monkeypatch.setattr("resources.cli.monotonic", lambda: next(moments))
-    monkeypatch.setattr("resources.cli.sleep", lambda seconds: None)
+    monkeypatch.setattr("tasks.cli.monotonic", lambda: next(moments))
+    monkeypatch.setattr("tasks.cli.sleep", lambda seconds: None)
 
     words = refusal("start", "web", "--timeout", "10")
 
@@ -419,7 +419,7 @@ def test_it_leaves_on_ctrl_c_and_says_what_goes_on(user, monkeypatch):
     def interrupt(seconds):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("resources.cli.sleep", interrupt)
+    monkeypatch.setattr("tasks.cli.sleep", interrupt)
 
     with pytest.raises(CommandError) as caught:
         vm("start", "web")
@@ -432,7 +432,7 @@ def test_it_fails_where_the_task_fails(user, monkeypatch):
     own_vm(user, name="web")
     Worker.objects.create(host="here", pid=1, seen_at=timezone.now())
     failed = {"status": TaskStatus.FAILED, "error": "The image is broken"}
-    monkeypatch.setattr("resources.cli.sleep", lambda seconds: Task.objects.update(**failed))
+    monkeypatch.setattr("tasks.cli.sleep", lambda seconds: Task.objects.update(**failed))
 
     assert refusal("start", "web") == "web: vm-deploy failed: The image is broken"
 

@@ -1,7 +1,7 @@
 """VMs from the command line, by the same actions as the API."""
 
 import sys
-from argparse import SUPPRESS, ArgumentParser
+from argparse import ArgumentParser
 from collections.abc import Callable
 from time import sleep
 from typing import Any
@@ -13,16 +13,20 @@ from rich.console import Console
 
 from accounts import audit
 from accounts.actors import Actor
+from accounts.cli import acting, add_verbs
 from accounts.models import Organization
 from common.errors import DomainError
+from common.tables import console_on
+from nodes.cli import find_node
 from resources import actions, logs
-from resources.cli import acting, find_node, find_org, find_vm, find_vms, in_words, wait_for
+from resources.cli import find_org, find_vm, find_vms, in_words
 from resources.cli_body import add_options, body_of
-from resources.cli_tables import console_on, log_line, show_vm, vm_table
+from resources.cli_tables import log_line, show_vm, vm_table
 from resources.documents import COLUMNS, VmRow, detail_document, list_document
 from resources.models import VirtualMachine
 from resources.queries import find_row, visible
 from resources.states import Status
+from tasks.cli import wait_for
 from tasks.models import Task, TaskStatus
 from vmbackends.base import LogLine
 
@@ -36,16 +40,11 @@ class Command(BaseCommand):
     help = "List, show, create, start, stop, restart and delete VMs, and read their logs. VMs go by id or unique name."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        _add_as(parser, default=None)
-        verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-        for verb, (words, add) in _VERBS.items():
-            own = verbs.add_parser(verb, help=words, description=words)
-            _add_as(own, default=SUPPRESS)  # it may stand on either side of the verb
-            add(own)
+        add_verbs(parser, _VERBS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.console: Console = console_on(self.stdout, no_color=options["no_color"])
-        with acting(options["as_user"]) as actor:
+        with acting(options["as_user"], in_words) as actor:
             getattr(self, f"do_{options['verb']}")(actor, options)
 
     # Reading
@@ -196,12 +195,6 @@ def _ask(vms: list[VirtualMachine]) -> None:
 
 
 # The arguments of each verb
-
-
-def _add_as(parser: ArgumentParser, default: Any) -> None:
-    parser.add_argument(
-        "--as", dest="as_user", metavar="USERNAME", default=default, help="who acts; else the user AIWM_USER names"
-    )
 
 
 def _add_list(parser: ArgumentParser) -> None:
