@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+from .asm import boot_sector
 from .shell import run
 
 SIZE_BYTES = 1024**2
@@ -10,15 +11,9 @@ _SOURCE = Path(__file__).with_suffix(".S")
 
 
 def build(image: Path) -> Path:
-    """Write it as qcow2 of 1 MiB. Needs as and ld of binutils, and qemu-img."""
-    with tempfile.TemporaryDirectory(prefix="aiwm-lab-") as name:
-        folder = Path(name)
-        raw = folder / "raw"
-        run("as", "--32", "-o", folder / "o", _SOURCE)
-        run("ld", "-m", "elf_i386", "-Ttext", "0x7c00", "--oformat", "binary", "-o", raw, folder / "o")
-        if raw.stat().st_size != 512:
-            raise AssertionError("A boot sector is 512 bytes.")
-        with raw.open("r+b") as file:
-            file.truncate(SIZE_BYTES)
-        run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, image)
+    """Write it as qcow2 of 1 MiB. Needs binutils and qemu-img."""
+    with tempfile.NamedTemporaryFile(prefix="aiwm-lab-") as raw:
+        raw.write(boot_sector(_SOURCE))
+        raw.truncate(SIZE_BYTES)
+        run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw.name, image)
     return image

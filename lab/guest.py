@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from . import cpio, grub, packages
+from . import cpio, loader, packages
 from .places import cached
 from .shell import run
 
@@ -22,7 +22,7 @@ _STATE_BYTES = 1024**2
 def tiny() -> Path:
     """The image, a qcow2, built unless the cache has it. Raises CommandFailed."""
     sources = [path for path in sorted(_ROOT.rglob("*")) if path.is_file()]
-    image = cached("tiny", ".qcow2", Path(__file__), Path(grub.__file__), Path(cpio.__file__), *sources)
+    image = cached("tiny", ".qcow2", *loader.SOURCES, Path(cpio.__file__), Path(__file__), *sources)
     if not image.exists():
         with tempfile.TemporaryDirectory(prefix="tiny-", dir=image.parent) as name:
             _build(Path(name), image)
@@ -37,7 +37,7 @@ def _build(folder: Path, image: Path) -> None:
     (folder / "state").write_bytes(bytes(_STATE_BYTES))
     [kernel] = debian.glob("boot/vmlinuz-*")
     built = folder / image.name
-    grub.bootable(built, grub.Linux(kernel, folder / "initramfs", _COMMAND_LINE), folder / "state")
+    loader.bootable(built, loader.Linux(kernel, folder / "initramfs", _COMMAND_LINE), folder / "state")
     built.replace(image)  # whoever looks at the cache sees the whole of it or nothing
 
 

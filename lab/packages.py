@@ -11,7 +11,7 @@ from .shell import CommandFailed, run
 HYPERVISOR = ["libvirt-daemon", "libvirt-daemon-driver-qemu", "libvirt-clients", "qemu-system-x86", "qemu-utils"]
 GUESTS = ["ovmf", "swtpm", "swtpm-tools"]  # UEFI and TPM
 NETWORK = ["iproute2", "dnsmasq-base"]
-IMAGES = ["binutils", "e2fsprogs", "grub-common", "grub-pc-bin", "kmod", "mmdebstrap"]
+IMAGES = ["binutils", "e2fsprogs", "kmod", "mmdebstrap"]
 BINDINGS = ["libvirt-dev", "pkg-config", "gcc", "libc6-dev", "python3-dev"]  # libvirt-python is compiled
 CHECKS = ["libxml2-utils"]
 ALL = [*HYPERVISOR, *GUESTS, *NETWORK, *IMAGES, *BINDINGS, *CHECKS]
