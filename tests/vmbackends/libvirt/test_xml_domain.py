@@ -14,7 +14,6 @@ from tests.vmbackends.specs import A100, DHCP, MIG, STATIC, vm_spec
 from vmbackends.base import ImageSpec, NetworkSpec, NodeSettings
 from vmbackends.errors import NotSupported, Refused
 from vmbackends.libvirt.names import METADATA_NS
-from vmbackends.libvirt.xml.disks import empty_seed_xml
 from vmbackends.libvirt.xml.domain import Placement, domain_xml
 from vmbackends.libvirt.xml.text import legal, one_line
 
@@ -186,18 +185,6 @@ def test_disk_and_seed_are_on_buses_that_the_image_has_drivers_for(image, disk, 
 
 def test_without_a_seed_there_is_no_drive():
     assert [disk.get("device") for disk in built().iterfind("devices/disk")] == ["disk"]
-
-
-@pytest.mark.parametrize("image", [BIOS, SATA, WINDOWS])
-def test_the_seed_is_taken_out_of_the_drive_it_is_in(image):
-    full = next(
-        disk for disk in built(image=image, place=SEEDED).iterfind("devices/disk") if disk.get("device") == "cdrom"
-    )
-    empty = etree.fromstring(empty_seed_xml(image))
-
-    assert empty.find("source") is None
-    full.remove(full.find("source"))
-    assert etree.tostring(empty, method="c14n").split() == etree.tostring(full, method="c14n").split()
 
 
 # GPUs

@@ -7,7 +7,6 @@ from lxml.builder import E
 
 from vmbackends.base import ImageSpec
 from vmbackends.libvirt.xml.placement import Placement
-from vmbackends.libvirt.xml.text import document
 
 
 def disks(image: ImageSpec, place: Placement) -> Iterator["etree._Element"]:
@@ -16,14 +15,10 @@ def disks(image: ImageSpec, place: Placement) -> Iterator["etree._Element"]:
     sata = image.device_model == "sata"
     yield _disk(place.disk_path, name="sda" if sata else "vda", bus="sata" if sata else "virtio")
     if place.seed_path is not None:
-        yield _seed(image, E.source(file=place.seed_path))
+        # The kernels that Debian and others build for clouds have no driver for AHCI.
+        yield _seed(place.seed_path, name="sdb" if sata else "sda", bus="sata" if sata else "scsi")
     if not sata:
         yield E.controller(type="scsi", index="0", model="virtio-scsi")
-
-
-def empty_seed_xml(image: ImageSpec) -> str:
-    """The seed's drive with nothing in it, to update a running domain's with."""
-    return document(_seed(image))
 
 
 def _disk(path: str, *, name: str, bus: str) -> "etree._Element":
@@ -37,13 +32,11 @@ def _disk(path: str, *, name: str, bus: str) -> "etree._Element":
     )
 
 
-def _seed(image: ImageSpec, *medium: "etree._Element") -> "etree._Element":
-    """A CD-ROM. The kernels that Debian and others build for clouds have no driver for AHCI."""
-    sata = image.device_model == "sata"
+def _seed(path: str, *, name: str, bus: str) -> "etree._Element":
     return E.disk(
         E.driver(name="qemu", type="raw"),
-        *medium,
-        E.target(dev="sdb", bus="sata") if sata else E.target(dev="sda", bus="scsi"),
+        E.source(file=path),
+        E.target(dev=name, bus=bus),
         E.readonly(),
         type="file",
         device="cdrom",

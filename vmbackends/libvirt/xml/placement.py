@@ -11,7 +11,7 @@ class Placement:
 
     `domain_type` is "kvm" or "qemu"; `cpu_mode` is "host-model", "host-passthrough", "maximum", the name of a CPU model
     such as "qemu64", or empty for the hypervisor's own default. Paths are the node's. `filter_name` is the nwfilter of
-    the interface; libvirt takes none on an Open vSwitch bridge.
+    the interface; libvirt starts no domain with one on an Open vSwitch bridge.
     """
 
     domain_type: str
