@@ -54,6 +54,7 @@ class Node(models.Model):
     used_disk_gb = models.PositiveBigIntegerField(default=0, editable=False)
     boot_id = models.CharField(max_length=64, blank=True, default="", editable=False)
     last_seen = models.DateTimeField(null=True, editable=False)
+    strays = models.JSONField(default=dict, editable=False)
     version = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)

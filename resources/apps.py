@@ -6,10 +6,15 @@ class ResourcesConfig(AppConfig):
     name = "resources"
 
     def ready(self) -> None:
-        from resources import console, handlers, logs, metrics, reconcile
+        from nodes import images
+        from resources import console, handlers, logs, metrics, queries, reconcile
+        from resources.config import OsImage
         from tasks.registry import Periodic, registry
 
+        images.use.names = tuple(OsImage)
+        images.use.deployed = queries.deployed_of
         registry.add(*handlers.TYPES)
+        registry.each_turn["sweep-noticed"] = reconcile.sweep_noticed
         registry.add_periodic(
             Periodic("sweep", lambda: settings.SWEEP_SECONDS, reconcile.sweep_all),
             Periodic("sample-metrics", lambda: settings.SAMPLE_SECONDS, metrics.sample_all),

@@ -1,11 +1,13 @@
-"""What is, brought together with what should be: one bulk look at each node, every `SWEEP_SECONDS`.
+"""What is, brought together with what should be: one bulk look at each node, every `SWEEP_SECONDS`, and sooner where
+a node tells that something has changed.
 
 Power flows from the node to the database. A node that does not answer changes no status. A VM with a task is
 left to it. No row is deleted, and no domain touched, because the two do not agree.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from django.db import DatabaseError
@@ -16,15 +18,17 @@ from common.db import atomic
 from nodes import sweep
 from nodes.models import Node
 from nodes.queries import node_ref
-from resources import console, logs
+from resources import console, logs, strays
+from resources.looks import Looks, Noticed
 from resources.models import VirtualMachine
 from resources.settle import NODE_ABSENT
 from resources.specs import vm_specs
 from resources.states import Status
+from tasks import pulse
 from tasks.models import OPEN, Task
 from tasks.queue import abort, enqueue
 from vmbackends import get_backend
-from vmbackends.base import DomainState, Power
+from vmbackends.base import DomainState, Observation, Power
 from vmbackends.errors import BackendError, NodeUnreachable
 
 log = logging.getLogger(__name__)
@@ -32,36 +36,83 @@ log = logging.getLogger(__name__)
 NODE_LOST = "node_lost"
 
 
+# A look at one node that takes longer is given up: it answers nobody.
+LOOK_SECONDS = 25.0
+# A node that tells of one change after the other is looked at no more often than this.
+SHORTEST_PAUSE_SECONDS = 1.0
+
+_looks: Looks[Observation] = Looks(LOOK_SECONDS)
+_noticed = Noticed(SHORTEST_PAUSE_SECONDS)
+
+
 def sweep_all() -> None:
     """Look at every node that is not lost, and put the VMs of lost ones right."""
-    for node in Node.objects.all():
+    nodes = list(Node.objects.all())
+    for node in nodes:
         if node.lost:
             bury(node)
-        else:
-            try:
-                sweep_node(node)
-            except DatabaseError:
-                raise
-            except Exception:  # one node that nobody foresaw must not hide the others
-                log.exception("sweep failed", extra={"node": node.name})
+    sweep_nodes([node for node in nodes if not node.lost])
+
+
+def sweep_noticed() -> None:
+    """Look at the nodes that have told of a change."""
+    due = _noticed.take()
+    if due:
+        sweep_nodes(Node.objects.filter(pk__in=due, lost=False))
 
 
 def sweep_node(node: Node) -> None:
-    vms = list(
-        VirtualMachine.objects.alive()
-        .filter(node=node, deployed=True, task=None)
-        .select_related("organization", "node")
-    )
-    try:
-        seen = get_backend().observe(node_ref(node), vm_specs(vms))
-    except NodeUnreachable as e:
-        if node.online:
-            log.warning("node out of reach", extra={"node": node.name, "reason": e.message})
-        sweep.mark_unseen(node)
-        return
-    except BackendError as e:
-        log.warning("node could not be observed", extra={"node": node.name, "reason": e.message})
-        return
+    sweep_nodes([node])
+
+
+def sweep_nodes(nodes: Iterable[Node]) -> None:
+    """Look at them all at once, and settle what is seen, one node after the other."""
+    by_id = {node.id: node for node in nodes}
+    vms = {node.id: _vms_on(node) for node in by_id.values()}
+    calls = {node.id: _look(node, vms[node.id]) for node in by_id.values()}
+    for node_id, answer in _looks.all(calls):
+        try:
+            _settle_node(by_id[node_id], vms[node_id], answer)
+        except DatabaseError:
+            raise
+        except Exception:  # one node that nobody foresaw must not hide the others
+            log.exception("sweep failed", extra={"node": by_id[node_id].name})
+        pulse.beat()
+
+
+def _vms_on(node: Node) -> list[VirtualMachine]:
+    vms = VirtualMachine.objects.alive().filter(node=node, deployed=True, task=None)
+    return list(vms.select_related("organization", "node"))
+
+
+def _look(node: Node, vms: Sequence[VirtualMachine]) -> Callable[[], Observation]:
+    """A call for a thread of its own: it has all that it needs, and leaves the database alone."""
+    backend, ref, specs = get_backend(), node_ref(node), vm_specs(vms)
+    notice = partial(_noticed.add, node.id)
+
+    def look() -> Observation:
+        seen = backend.observe(ref, specs)
+        backend.watch(ref, notice)
+        return seen
+
+    return look
+
+
+def _settle_node(node: Node, vms: Sequence[VirtualMachine], answer: Observation | Exception) -> None:
+    match answer:
+        case NodeUnreachable():
+            if node.online:
+                log.warning("node out of reach", extra={"node": node.name, "reason": answer.message})
+            sweep.mark_unseen(node)
+        case BackendError():
+            log.warning("node could not be observed", extra={"node": node.name, "reason": answer.message})
+        case Exception():
+            raise answer
+        case _:
+            _settle_seen(node, vms, answer)
+
+
+def _settle_seen(node: Node, vms: Sequence[VirtualMachine], seen: Observation) -> None:
     rebooted = bool(node.boot_id) and seen.boot_id != node.boot_id
     # The states first: were the worker to die between, the next sweep would still know that the node was rebooted.
     for vm in vms:
@@ -69,6 +120,7 @@ def sweep_node(node: Node) -> None:
         if state is not None:
             settle_observation(vm, state, rebooted)
     sweep.mark_seen(node, seen.boot_id)
+    strays.note(node, seen)
     _clean_up_again(node)
 
 

@@ -64,6 +64,8 @@ class Periodic:
 class Registry:
     types: dict[str, TaskType] = field(default_factory=dict)
     periodic: dict[str, Periodic] = field(default_factory=dict)
+    # What each worker does between two tasks, by name: quick where there is nothing to do.
+    each_turn: dict[str, Callable[[], None]] = field(default_factory=dict)
     # Gives the ids of nodes whose tasks are passed over for now.
     unreachable_nodes: Callable[[], Collection[str]] = field(default=lambda: ())
 

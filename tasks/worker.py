@@ -21,7 +21,7 @@ from django.db.models.functions import Now
 
 from common.db import atomic
 from common.ids import new_object_id
-from tasks import queue
+from tasks import pulse, queue
 from tasks.engine import Host, run_task
 from tasks.models import Beat, Worker
 from tasks.registry import Periodic, registry
@@ -110,6 +110,7 @@ class WorkerProcess(Host):
         """Work until SIGTERM or SIGINT; the step that runs is finished. A second signal ends the process at once."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        pulse.be(self.beat, self._waker.wake)
         log.info("worker started", extra={"worker": self.name})
         failures = 0
         while not self._stopping:
@@ -133,6 +134,8 @@ class WorkerProcess(Host):
         """Do what is due, one task at most. Gives whether there was one."""
         self.beat()
         run_due_jobs(self)
+        for name, job in registry.each_turn.items():
+            _run_job(Periodic(name, lambda: 0.0, job), self)
         if self._stopping:
             return False
         task = queue.take(self.name)

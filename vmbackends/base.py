@@ -204,14 +204,14 @@ class NodeReport:
 class Observation:
     """One bulk look at a node: the state of each VM asked for, by id.
 
-    `foreign` names domains that are not ours. `unasked` has the ids of VMs that have a domain there, too, though they
-    were not asked for.
+    `foreign` names domains that are not ours. `unasked` has, by the ids of VMs that were not asked for, the names of
+    the domain and volumes that are there of them.
     """
 
     boot_id: str
     domains: Mapping[str, DomainState]
     foreign: tuple[str, ...] = ()
-    unasked: tuple[str, ...] = ()
+    unasked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -299,6 +299,13 @@ class Backend(ABC):
     @abstractmethod
     def observe(self, node: NodeRef, vms: Sequence[VmSpec]) -> Observation:
         """The state of all of these VMs in one call. Raises NodeUnreachable."""
+
+    def watch(self, node: NodeRef, notice: Callable[[], None]) -> bool:
+        """Call `notice` when the power of a domain there changes, from whatever thread. Gives whether it will.
+
+        The first call for a node counts, for as long as the process lives. What is missed is seen by the next look.
+        """
+        return False
 
     def domain(self, node: NodeRef, vm: VmSpec) -> DomainState:
         """The state of one VM. Raises NodeUnreachable."""

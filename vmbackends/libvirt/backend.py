@@ -1,5 +1,6 @@
 """The backend that `VM_BACKEND` names. What it does is in the modules beside it, one for each noun."""
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ class LibvirtBackend(Backend):
         super().__init__()
         self._connections = Connections(Options.of(options))
         self._sampler = Sampler()
+        self._watching = threading.Lock()
+        self._watched: set[str] = set()
 
     def check(self, spec: VmSpec) -> Sequence[Fault]:
         return checks.faults(spec)
@@ -59,8 +62,16 @@ class LibvirtBackend(Backend):
             return inventory.probe(connection, node)
 
     def observe(self, node: NodeRef, vms: Sequence[VmSpec]) -> Observation:
-        with self._connections.at(node, "look at its domains") as connection:
-            return observe(connection, vms)
+        with self._at(node, "look at its domains") as at:
+            return observe(at.connection, at.pool, vms)
+
+    def watch(self, node: NodeRef, notice: Callable[[], None]) -> bool:
+        with self._watching:
+            new = node.id not in self._watched
+            self._watched.add(node.id)
+        if new:
+            self._connections.subscribe(node, lambda _name, _event, _detail: notice())
+        return True
 
     def domain(self, node: NodeRef, vm: VmSpec) -> DomainState:
         with self._connections.at(node, "look at its domain", vm) as connection:

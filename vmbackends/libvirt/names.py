@@ -7,6 +7,7 @@ import uuid
 METADATA_NS = "urn:aiwm:vm:1"
 
 _DOMAINS = uuid.UUID("5f0d3a53-93c5-4c0a-9a5e-1f3b9be4a1d7")
+_VOLUME_NAME = re.compile(r"vm-([0-9a-f]{24})(?:\.qcow2|-seed\.iso|-console\.log(?:\.[0-9]+)?)")
 _DOMAIN_NAME = re.compile(r"vm-([0-9a-f]{24})")
 
 
@@ -17,6 +18,12 @@ def domain_uuid(vm_id: str) -> str:
 def vm_id_of(domain_name: str) -> str | None:
     """The VM whose domain could have this name, or None. Ours it is if its UUID fits as well."""
     match = _DOMAIN_NAME.fullmatch(domain_name)
+    return match[1] if match else None
+
+
+def vm_id_of_volume(name: str) -> str | None:
+    """The VM that a volume of this name is of, or None."""
+    match = _VOLUME_NAME.fullmatch(name)
     return match[1] if match else None
 
 

@@ -1,0 +1,73 @@
+"""What a node has and no VM accounts for is told, and let be."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from resources import strays
+from resources.models import VirtualMachine
+from tests.factories import NodeFactory, VirtualMachineFactory
+from vmbackends.base import Observation
+
+pytestmark = pytest.mark.django_db
+
+NOBODY = "692cdc80aabbccddee000001"
+
+
+@pytest.fixture
+def node():
+    return NodeFactory()
+
+
+def strays_of(node, *, foreign=(), **unasked):
+    found = {vm_id.removeprefix("vm"): names for vm_id, names in unasked.items()}
+    strays.note(node, Observation("boot", {}, foreign=foreign, unasked=found))
+    node.refresh_from_db()
+    return node.strays
+
+
+def long_settled(vm):
+    VirtualMachine.objects.filter(pk=vm.pk).update(updated_at=timezone.now() - timedelta(hours=1))
+
+
+def test_nothing_is_told_of_a_node_in_order(node):
+    assert strays_of(node) == {}
+
+
+def test_foreign_domains_are_told(node):
+    assert strays_of(node, foreign=("somebodys",)) == {"foreign": ["somebodys"]}
+    assert strays_of(node) == {}
+
+
+def test_what_is_named_as_of_a_vm_that_is_not_there_is_an_orphan(node):
+    names = (f"vm-{NOBODY}", f"vm-{NOBODY}.qcow2")
+    assert strays_of(node, **{f"vm{NOBODY}": names}) == {"orphans": {NOBODY: list(names)}}
+
+
+def test_a_vm_that_is_there_accounts_for_its_own_also_while_it_is_being_deleted(node):
+    vm = VirtualMachineFactory(node=node, status="stopped")
+    long_settled(vm)
+    VirtualMachine.objects.filter(pk=vm.pk).update(deployed=True, deleted_at=timezone.now())
+    assert strays_of(node, **{f"vm{vm.id}": (f"vm-{vm.id}",)}) == {}
+
+
+def test_a_vm_of_another_node_accounts_for_nothing_here(node):
+    vm = VirtualMachineFactory(status="stopped")
+    VirtualMachine.objects.filter(pk=vm.pk).update(deployed=True)
+    assert "orphans" in strays_of(node, **{f"vm{vm.id}": (f"vm-{vm.id}",)})
+
+
+def test_one_that_has_just_let_go_is_not_blamed_for_what_was_seen_before(node):
+    vm = VirtualMachineFactory(node=node, status="queued")
+    VirtualMachine.objects.filter(pk=vm.pk).update(deployed=False, updated_at=timezone.now())
+    assert strays_of(node, **{f"vm{vm.id}": (f"vm-{vm.id}",)}) == {}
+    long_settled(vm)
+    assert "orphans" in strays_of(node, **{f"vm{vm.id}": (f"vm-{vm.id}",)})
+
+
+def test_news_alone_is_written(node, django_assert_num_queries, caplog):
+    strays_of(node, foreign=("somebodys",))
+    assert "no VM accounts for" in caplog.text
+    with django_assert_num_queries(0):
+        strays.note(node, Observation("boot", {}, foreign=("somebodys",)))
