@@ -9,8 +9,8 @@ from typing import Any
 
 wsgi_app = "aiwm_site.wsgi"
 bind = os.environ.get("BIND", "127.0.0.1:3305")
-# Plain processes: requests are short and never wait for a node, and threads were slower under load (the GIL).
-worker_class = "sync"
+# gunicorn's "sync": requests are short and never wait for a node, and threads were slower under load (the GIL).
+worker_class = "aiwm_site.gunicorn_worker.ProblemWorker"
 workers = int(os.environ.get("WEB_WORKERS") or min(8, 2 * (os.cpu_count() or 1) + 1))
 preload_app = True
 timeout = 30

@@ -37,7 +37,7 @@ ADMIN: Directives = {
     "form-action": [SELF],
 }
 
-_FURTHER = {
+FURTHER = {
     "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
@@ -51,7 +51,7 @@ class HeadersMiddleware(CSPMiddleware):
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         headers = response.headers
-        for name, value in _FURTHER.items():
+        for name, value in FURTHER.items():
             headers.setdefault(name, value)
         if "Cache-Control" not in headers:
             if "ETag" in headers:
