@@ -4,8 +4,19 @@
 import os
 import sys
 
-if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aiwm_site.settings")
-    from django.core.management import execute_from_command_line
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aiwm_site.settings")
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as e:  # a value in the environment, which no line of a traceback shows
+        if "--traceback" in sys.argv:
+            raise
+        sys.exit(f"Wrong settings: {e}")
+
+
+if __name__ == "__main__":
+    main()

@@ -9,6 +9,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
+import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 _YES = ("1", "true", "yes", "on")
@@ -69,6 +70,16 @@ def networks(name: str) -> list[IPv4Network | IPv6Network]:
         return [ip_network(word) for word in words(name)]
     except ValueError as e:
         raise ImproperlyConfigured(f"{name} takes addresses and networks: {e}") from e
+
+
+def database(name: str, default: str, **options: Any) -> dict[str, Any]:
+    """What Django takes. What it says of a wrong address does not show it: there is a password in it."""
+    try:
+        return {**dj_database_url.parse(text(name, default), **options)}
+    except ValueError as e:
+        raise ImproperlyConfigured(
+            f"{name} is no address of a database; it takes sqlite:///path or postgres://user:password@host/name."
+        ) from e
 
 
 def one_of(name: str, default: str, allowed: tuple[str, ...]) -> str:

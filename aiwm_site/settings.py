@@ -5,7 +5,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from aiwm_site import env
@@ -84,6 +83,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "aiwm_site.middleware.AdminOutsidersMiddleware",
 ]
 
 ROOT_URLCONF = "aiwm_site.urls"
@@ -107,10 +107,11 @@ TEMPLATES = [
 
 # Database
 
-DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{VAR_DIR / 'aiwm.sqlite3'}")
 # Connections are kept. Each is tried before a request uses it: after a restart of the server nobody sees an error.
 DATABASES: dict[str, Any] = {
-    "default": dj_database_url.parse(DATABASE_URL, conn_max_age=600, conn_health_checks=True),
+    "default": env.database(
+        "DATABASE_URL", f"sqlite:///{VAR_DIR / 'aiwm.sqlite3'}", conn_max_age=600, conn_health_checks=True
+    ),
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     Path(DATABASES["default"]["NAME"]).parent.mkdir(parents=True, exist_ok=True)
@@ -186,6 +187,8 @@ VM_BACKEND: dict[str, Any] = {
     "BACKEND": env.text("VM_BACKEND", "vmbackends.mock.MockBackend"),
     "OPTIONS": env.json_object("VM_BACKEND_OPTIONS"),
 }
+# Where operators keep the files of OS images, on the machine where they run `manage.py images`.
+IMAGES_DIR = Path(env.text("IMAGES_DIR", str(VAR_DIR / "images")))
 # A VLAN without a Network row is open to all, or unknown.
 OPEN_VLANS = env.flag("OPEN_VLANS", DEBUG)
 SHUTDOWN_SECONDS = env.number("SHUTDOWN_SECONDS", 60)  # before the power is cut

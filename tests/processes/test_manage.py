@@ -1,0 +1,53 @@
+"""`manage.py` where the environment has no good settings: one line, and not a traceback."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.processes.sites import REPOSITORY
+
+pytestmark = [pytest.mark.processes, pytest.mark.one_engine]
+
+
+def manage(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=REPOSITORY,
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("command", [("vm", "list"), ("migrate",)])
+def test_it_says_in_one_line_that_a_fresh_shell_has_no_key(command):
+    done = manage(*command)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("Wrong settings: SECRET_KEY")
+    assert "DEBUG=1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DEBUG", "maybe"),
+        ("API_RATE", "many"),
+        ("DATABASE_URL", "mysqlx://root:hunter2@db"),
+        ("SECRET_KEY_FILE", "/no"),
+    ],
+)
+def test_it_names_a_setting_that_is_wrong(name, value):
+    done = manage("vm", "list", **{"DEBUG": "1", name: value})
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Wrong settings: {name}")
+    assert done.stderr.count("\n") == 1
+    assert "hunter2" not in done.stderr
+
+
+def test_it_shows_where_it_came_from_to_who_asks():
+    assert "Traceback" in manage("migrate", "--traceback").stderr
