@@ -33,6 +33,44 @@ def public_url(**_: Any) -> list[CheckMessage]:
     ]
 
 
+@register(Tags.security, deploy=True)
+def local_addresses(**_: Any) -> list[CheckMessage]:
+    """The defaults are those of a machine that nobody else reaches, and a production starts with them as well."""
+    if settings.DEBUG:
+        return []
+    found: list[CheckMessage] = []
+    if all(_is_local(host) for host in settings.ALLOWED_HOSTS):
+        found.append(
+            checks.Warning(
+                f"ALLOWED_HOSTS is {','.join(settings.ALLOWED_HOSTS)}: by any other name nobody is let in.",
+                hint="Set ALLOWED_HOSTS to the names that this service is reached by, comma-separated.",
+                id="aiwm.W009",
+            )
+        )
+    if _is_local(urlsplit(settings.PUBLIC_URL).hostname or ""):
+        found.append(
+            checks.Warning(
+                f"PUBLIC_URL is {settings.PUBLIC_URL}: links and consoles lead to the reader's own machine, and "
+                "cookies are sent without TLS.",
+                hint="Set PUBLIC_URL to the address that this service is reached by, as https://aiwm.example.com.",
+                id="aiwm.W010",
+            )
+        )
+    if all(_is_local(urlsplit(origin).hostname or "") for origin in settings.CORS_ALLOWED_ORIGINS):
+        found.append(
+            checks.Warning(
+                "FRONTEND_ORIGINS names no origin but local ones: no frontend's pages may call the API.",
+                hint="Set FRONTEND_ORIGINS to the origins of your frontends. Is there none, silence this.",
+                id="aiwm.W011",
+            )
+        )
+    return found
+
+
+def _is_local(host: str) -> bool:
+    return host.strip("[]") in ("localhost", "::1") or host.startswith("127.")
+
+
 @register("aiwm")
 def vm_backend(**_: Any) -> list[CheckMessage]:
     try:

@@ -29,6 +29,37 @@ def test_it_refuses_what_is_no_public_url(settings, url):
     assert ids(checks.public_url()) == ["aiwm.E001"]
 
 
+@pytest.fixture
+def production(settings):
+    settings.DEBUG = False
+    settings.ALLOWED_HOSTS = ["aiwm.example.com", "localhost"]
+    settings.PUBLIC_URL = "https://aiwm.example.com"
+    settings.CORS_ALLOWED_ORIGINS = ["https://portal.example.com"]
+    return settings
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"], "aiwm.W009"),
+        ("PUBLIC_URL", "http://localhost:3305", "aiwm.W010"),
+        ("CORS_ALLOWED_ORIGINS", [], "aiwm.W011"),
+        ("CORS_ALLOWED_ORIGINS", ["http://localhost:5173"], "aiwm.W011"),
+    ],
+)
+def test_it_warns_of_a_production_that_only_its_own_machine_reaches(production, name, value, found):
+    assert checks.local_addresses() == []
+    setattr(production, name, value)
+    (warning,) = checks.local_addresses()
+    assert warning.id == found
+    assert name.replace("CORS_ALLOWED", "FRONTEND") in f"{warning.msg} {warning.hint}"
+
+
+def test_it_lets_development_be_local(production):
+    production.DEBUG, production.PUBLIC_URL = True, "http://localhost:3305"
+    assert checks.local_addresses() == []
+
+
 @pytest.mark.parametrize("path", ["no.such.Backend", "vmbackends.base.Backend", "pathlib.Path", ""])
 def test_it_refuses_a_backend_that_cannot_be_used(settings, path):
     settings.VM_BACKEND = {"BACKEND": path, "OPTIONS": {}}
