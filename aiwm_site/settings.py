@@ -137,6 +137,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 ACCESS_TOKEN_MINUTES = env.number("ACCESS_TOKEN_MINUTES", 15, least=1)
 REFRESH_TOKEN_DAYS = env.number("REFRESH_TOKEN_DAYS", 7, least=0.01)
 SIMPLE_JWT = {

@@ -240,6 +240,11 @@ def test_the_log_in_of_the_admin_works_and_locks_out(operator, settings):
     assert log_in(PASSWORD).status_code == 302
 
 
+def test_a_log_in_without_a_place_to_go_leads_to_the_first_page(operator):
+    answer = Client().post(reverse("admin:login"), {"username": operator.username, "password": PASSWORD})
+    assert answer["Location"] == reverse("admin:index")
+
+
 @pytest.mark.parametrize("data", [{}, {"username": "x"}, {"password": "x"}, {"username": "a\0b", "password": "x"}])
 def test_a_log_in_form_with_a_field_left_out_comes_back(db, data):
     answer = Client().post(reverse("admin:login"), data)
