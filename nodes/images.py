@@ -1,6 +1,7 @@
 """OS images that operators keep, as backends take them."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import OuterRef, QuerySet, Subquery
@@ -11,6 +12,17 @@ from vmbackends.base import ImageReport, ImageSpec
 
 # What a create must know of an image.
 _COLUMNS = ("os_image", "volume", "virtual_bytes", "firmware", "device_model", "tpm", "ready")
+
+
+@dataclass
+class Use:
+    """What the app of VMs, which is above this one, knows of images. It says so in its `ready()`."""
+
+    names: tuple[str, ...] = ()  # those that a VM may be made of
+    deployed: Callable[[str], int] = lambda _: 0  # how many VMs of one stand on nodes
+
+
+use = Use()
 
 
 def image_spec(image: Image) -> ImageSpec:

@@ -119,6 +119,11 @@ def _statistics(actor: Actor, query: ListQuery, wanted: Q) -> dict[str, int]:
     return by_status
 
 
+def deployed_of(os_image: str) -> int:
+    """How many VMs of this image stand on nodes."""
+    return _ALIVE.filter(os_image=os_image, deployed=True).count()
+
+
 def find_row(actor: Actor, vm_id: str) -> VmRow:
     """One query. Raises NotFound, the same for what is not there and for what is another organization's."""
     return VmRow(*_find(actor, _ROWS, vm_id))

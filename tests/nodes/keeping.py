@@ -1,0 +1,79 @@
+"""A backend whose nodes keep image files, and files to keep."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from tests.backends import ScriptedBackend
+from vmbackends import get_backend
+from vmbackends.base import ImageReport, ImageSpec, NodeRef, NodeReport
+from vmbackends.errors import BackendError
+
+
+class KeepingBackend(ScriptedBackend):
+    """`volumes` are the lengths of what each node has, by the node's and the volume's name; `refusals` what a node
+    raises when it is sent an image, or is to remove one; `report` what a probe finds besides."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.volumes: dict[tuple[str, str], int] = {}
+        self.refusals: dict[str, BackendError] = {}
+        self.report: dict[str, Any] = {}
+
+    def push_image(self, node: NodeRef, image: ImageSpec, file: Path, progress: Callable[[int], None]) -> None:
+        self._refuse(node)
+        length = file.stat().st_size
+        progress(length)
+        self.volumes[node.name, image.volume] = length
+
+    def remove_image(self, node: NodeRef, volume: str) -> None:
+        self._refuse(node)
+        self.volumes.pop((node.name, volume), None)
+
+    def probe(self, node: NodeRef) -> NodeReport:
+        self._refuse(node)
+        images = tuple(ImageReport(volume, size) for (name, volume), size in self.volumes.items() if name == node.name)
+        return NodeReport(**{"boot_id": "boot-1", "images": images, **self.report})
+
+    def _refuse(self, node: NodeRef) -> None:
+        if node.name in self.refusals:
+            raise self.refusals[node.name]
+
+
+@contextmanager
+def keeping() -> Iterator[KeepingBackend]:
+    path = f"{KeepingBackend.__module__}.{KeepingBackend.__name__}"
+    with override_settings(VM_BACKEND={"BACKEND": path, "OPTIONS": {}}):
+        backend = get_backend()
+        assert isinstance(backend, KeepingBackend)
+        yield backend
+
+
+def require_qemu_img() -> None:
+    if shutil.which("qemu-img") is None:
+        assert not os.environ.get("CI"), "qemu-img is missing: apt-get install qemu-utils"
+        pytest.skip("SKIPPED, NOTHING IS TESTED HERE: qemu-img is missing. apt-get install qemu-utils")
+
+
+def qemu_img(*arguments: str | Path) -> None:
+    require_qemu_img()
+    subprocess.run(["qemu-img", *map(str, arguments)], check=True, capture_output=True)
+
+
+def raw_disk(path: Path, content: bytes = b"bootable", megabytes: int = 3) -> Path:
+    path.write_bytes(content.ljust(megabytes * 1024**2, b"\1"))
+    return path
+
+
+def qcow2_disk(path: Path, content: bytes = b"bootable", megabytes: int = 3) -> Path:
+    raw = raw_disk(path.with_suffix(".raw"), content, megabytes)
+    qemu_img("convert", "-f", "raw", "-O", "qcow2", raw, path)
+    raw.unlink()
+    return path
