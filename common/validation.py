@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
@@ -185,10 +186,16 @@ _KNOWN: dict[str, tuple[str, str | Describe]] = {
 }
 
 
+def _is_fraction(value: object) -> bool:
+    return isinstance(value, float) and isfinite(value) and not value.is_integer()
+
+
 def _described(fault: Any) -> tuple[str, str]:
     kind, context = fault["type"], fault.get("ctx", {})
     if kind in CODES and "expected" not in context:  # pydantic has a kind "enum" too
         return kind, fault["msg"]
+    if kind == "int_type" and _is_fraction(fault["input"]):
+        return "type", "Must be a whole number"
     code, message = _KNOWN.get(kind, ("invalid", "Invalid value"))
     is_null = code in ("type", "enum") and fault["input"] is None and fault["loc"] and isinstance(fault["loc"][-1], str)
     is_empty = kind in ("string_too_short", "too_short") and context["min_length"] == 1

@@ -75,6 +75,15 @@ def test_it_has_words_of_its_own(name, code, message):
     assert faults({"firstName": name, "pet": {"type": "cat", "lives": 9}}) == [FieldError("firstName", code, message)]
 
 
+@pytest.mark.parametrize(
+    ("lives", "message"), [(1.5, "Must be a whole number"), ("9", "Must be a number"), (True, "Must be a number")]
+)
+def test_it_tells_a_fraction_from_what_is_no_number(lives, message):
+    assert faults({"firstName": "Ada", "pet": {"type": "cat", "lives": lives}}) == [
+        FieldError("pet.lives", "type", message)
+    ]
+
+
 def test_it_writes_large_limits_so_that_they_can_be_read():
     assert faults({"firstName": "Ada", "pet": {"type": "cat", "lives": 9001}})[0].message == "Must be at most 9,000"
 

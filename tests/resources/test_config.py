@@ -137,7 +137,7 @@ def test_it_calls_what_is_no_object_malformed(data):
         (changed(config__vcpus=10**30), ("config.vcpus", "max", "Maximum 128 vCPUs allowed")),
         (changed(config__vcpus="8"), ("config.vcpus", "type", "Must be a number")),
         (changed(config__vcpus=True), ("config.vcpus", "type", "Must be a number")),
-        (changed(config__vcpus=8.5), ("config.vcpus", "type", "Must be a number")),
+        (changed(config__vcpus=8.5), ("config.vcpus", "type", "Must be a whole number")),
         (changed(config__vcpus=8.0), ("config.vcpus", "type", "Must be a number")),
         (changed(config__vcpus=float("nan")), ("config.vcpus", "type", "Must be a number")),
         (changed(config__ramMB=511), ("config.ramMB", "min", "Minimum 512 MB RAM required")),
