@@ -53,7 +53,7 @@ def change(org_id: str, before: Usage, after: Usage) -> None:
     """Count `after` instead of `before`. What does not grow is allowed above the quota too. Raises QuotaExceeded."""
     growth = after - before
     if growth != Usage():
-        _add(org_id, growth)
+        _add(org_id, growth, more=True)
 
 
 @atomic
@@ -77,7 +77,7 @@ def quota_document(org: Organization) -> dict[str, int]:
     return {API_NAMES[name]: getattr(org, f"quota_{name}") for name in NAMES}
 
 
-def _add(org_id: str, growth: Usage) -> None:
+def _add(org_id: str, growth: Usage, *, more: bool = False) -> None:
     grows: dict[str, Any] = {}
     shrinks: dict[str, Any] = {}
     added: dict[str, Any] = {}
@@ -98,7 +98,7 @@ def _add(org_id: str, growth: Usage) -> None:
     if shrinks and Organization.objects.filter(pk=org_id, **grows).update(**_floored(growth)):
         log.error("the usage of an organization was too low; recount it", extra={"org_id": org_id})
         return
-    raise _refusal(org_id, growth)
+    raise _refusal(org_id, growth, more)
 
 
 def _floored(growth: Usage) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _floored(growth: Usage) -> dict[str, Any]:
     return added
 
 
-def _refusal(org_id: str, growth: Usage) -> Exception:
+def _refusal(org_id: str, growth: Usage, more: bool) -> Exception:
     org = Organization.objects.filter(pk=org_id).first()
     if org is None:
         return NotFound("There is no such organization.")
@@ -124,8 +124,9 @@ def _refusal(org_id: str, growth: Usage) -> Exception:
     }
     if not short:
         return Conflict("The usage of your organization changed in this moment. Try again.")
+    asked = "more requested" if more else "requested"
     said = "; ".join(
-        f"{name}: {numbers['requested']:,} requested, {numbers['used']:,} of {numbers['limit']:,} used"
+        f"{name}: {numbers['requested']:,} {asked}, {numbers['used']:,} of {numbers['limit']:,} used"
         for name, numbers in short.items()
     )
     return QuotaExceeded(f"The quota of your organization does not allow this. {said}.", short)

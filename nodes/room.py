@@ -66,7 +66,7 @@ def change(node_id: str, before: Room, after: Room) -> None:
     """Promise a VM `after` instead of `before`. What does not grow needs no room. Raises Conflict."""
     growth = after - before
     if growth != Room() and not _add(node_id, growth, _ANY):
-        raise _refusal(node_id, growth, new=False)
+        raise _refusal(node_id, growth, new=False, more=True)
 
 
 @atomic
@@ -99,7 +99,7 @@ def _add(node_id: str, room: Room, nodes: QuerySet[Node]) -> bool:
     return nodes.filter(pk=node_id, **fits).update(**added) == 1
 
 
-def _refusal(node_id: str, room: Room, new: bool) -> Conflict:
+def _refusal(node_id: str, room: Room, new: bool, more: bool = False) -> Conflict:
     node = Node.objects.filter(pk=node_id).first()
     if node is None:
         return Conflict("The node was deleted.")
@@ -108,8 +108,9 @@ def _refusal(node_id: str, room: Room, new: bool) -> Conflict:
     if new and not node.enabled:
         return Conflict(f"{node.name} is in maintenance and takes no new VMs. Choose another node.")
     left = free(node)
+    kind = "more " if more else ""  # an edit asks for what it adds alone
     short = [
-        f"{wanted} {unit} requested, {there} free"
+        f"{wanted} {kind}{unit} requested, {there} free"
         for wanted, there, unit in zip(astuple(room), astuple(left), ("vCPUs", "MB of RAM", "GB of disk"), strict=True)
         if wanted > there
     ]

@@ -59,6 +59,7 @@ def test_it_changes_by_the_difference():
     with pytest.raises(QuotaExceeded) as caught:
         quotas.change(org.id, Usage(vcpus=6), Usage(vcpus=7))
     assert caught.value.extra["quota"] == {"vcpus": {"limit": 6, "used": 6, "requested": 1}}
+    assert "vcpus: 1 more requested, 6 of 6 used" in caught.value.message
 
 
 def test_it_lets_shrink_above_a_quota_that_was_lowered():

@@ -79,7 +79,7 @@ def test_it_changes_by_the_difference():
     room.reserve(node.id, Room(8, 800, 80))
     room.change(node.id, Room(8, 800, 80), Room(10, 400, 90))
     assert used(node) == Room(10, 400, 90)
-    with pytest.raises(Conflict, match="1 vCPUs requested, 0 free"):
+    with pytest.raises(Conflict, match="1 more vCPUs requested, 0 free"):
         room.change(node.id, Room(10, 400, 90), Room(11, 100, 90))
     assert used(node) == Room(10, 400, 90)
     room.change(node.id, Room(10, 400, 90), Room(10, 400, 90))
