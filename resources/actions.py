@@ -47,7 +47,7 @@ from resources.holdings import Wants
 from resources.models import VirtualMachine, VmSecret
 from resources.queries import find_row, find_vm
 from resources.specs import build_spec
-from resources.states import WORKING, Action, Status, allowed_actions, statuses_allowing
+from resources.states import WORKING, Action, Status, allowed_actions, said, statuses_allowing
 from tasks.models import Task
 from tasks.queue import enqueue
 from vmbackends import get_backend
@@ -311,7 +311,7 @@ def require(vm: VirtualMachine, action: Action, if_match: Collection[int] | None
     allowed = allowed_actions(vm.status, has_task=False, may_write=True)
     if action not in allowed:
         can = f"It allows {', '.join(allowed)}." if allowed else "It allows nothing until it ends."
-        raise ActionNotAllowed(f"Cannot {action} a VM that is {vm.status}. {can}", vm.status, allowed)
+        raise ActionNotAllowed(f"Cannot {action} a VM that {said(vm.status)}. {can}", vm.status, allowed)
 
 
 def enqueue_for(actor: Actor, vm: VirtualMachine, task_type: str, **payload: Any) -> Task:

@@ -16,7 +16,7 @@ from common.db import atomic
 from common.errors import ActionNotAllowed, Forbidden, NotFound
 from common.times import isoformat
 from resources.models import ConsoleToken, VirtualMachine
-from resources.states import Action, allowed_actions, statuses_allowing
+from resources.states import Action, allowed_actions, said, statuses_allowing
 
 CONSOLE_STATUSES = statuses_allowing(Action.CONSOLE)
 
@@ -35,7 +35,7 @@ def open_console(actor: Actor, vm: VirtualMachine) -> dict[str, Any]:
     if vm.status not in CONSOLE_STATUSES:
         allowed = allowed_actions(vm.status, has_task=vm.task_id is not None, may_write=True)
         raise ActionNotAllowed(
-            f"A VM that is {vm.status} has no console. It has one when it is {' or '.join(CONSOLE_STATUSES)}.",
+            f"A VM that {said(vm.status)} has no console. It has one when it {' or '.join(map(said, CONSOLE_STATUSES))}.",
             vm.status,
             allowed,
         )

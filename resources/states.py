@@ -66,6 +66,11 @@ LOOKS: dict[Status, Look] = {
 }
 
 
+def said(status: str) -> str:
+    """The status as a sentence goes on after "a VM that"."""
+    return {"failed": "has failed", "error": "is in error"}.get(status, f"is {status}")
+
+
 def statuses_allowing(action: Action) -> tuple[Status, ...]:
     return tuple(status for status, actions in ALLOWED.items() if action in actions)
 

@@ -45,6 +45,21 @@ def test_each_cell_of_the_table(client_of, status, action):
 
 
 @pytest.mark.parametrize(
+    ("status", "action", "words"),
+    [
+        (Status.RUNNING, Action.START, "Cannot start a VM that is running. It allows stop, restart"),
+        (Status.ERROR, Action.START, "Cannot start a VM that is in error. It allows stop"),
+        (Status.FAILED, Action.STOP, "Cannot stop a VM that has failed. It allows start"),
+    ],
+)
+def test_it_says_in_words_what_the_status_does_not_allow(client_of, status, action, words):
+    user = UserFactory()
+    vm = own_vm(user, status=status)
+
+    assert client_of(user).post(f"/resources/{vm.id}/{action}").json()["detail"].startswith(words)
+
+
+@pytest.mark.parametrize(
     ("status", "action", "ends"),
     [
         (Status.QUEUED, Action.START, Status.RUNNING),
