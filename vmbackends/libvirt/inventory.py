@@ -1,33 +1,92 @@
-"""What a node is and has."""
+"""What a node is and has, and what it lacks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 
-from vmbackends.base import NodeRef, NodeReport
-from vmbackends.libvirt import images, volumes
+from vmbackends.base import Lack, NodeRef, NodeReport
+from vmbackends.errors import Refused
+from vmbackends.libvirt import images, trial, volumes
 from vmbackends.libvirt.boot import boot_id
-from vmbackends.libvirt.handles import Connection
-from vmbackends.libvirt.placement import domain_type_of
+from vmbackends.libvirt.handles import Connection, Pool
+from vmbackends.libvirt.trial import Works
+
+# Debian 12's. Older ones were not tried.
+LEAST_LIBVIRT = 9_000_000
+LEAST_QEMU = 7_002_000
 
 
 def probe(connection: Connection, node: NodeRef) -> NodeReport:
-    pool = volumes.open_pool(connection, node.settings.pool)
-    pool.refresh(0)  # what was put there by hand counts as well
+    """Raises Refused where not even the node's boot can be told."""
     _, memory_mib, cpus, *_ = connection.getInfo()
+    boot = boot_id(connection)
+    versions = {"libvirt": _words(connection.getLibVersion()), "qemu": _words(connection.getVersion())}
+    lacks = list(_old(connection))
+    try:
+        pool = volumes.open_pool(connection, node.settings.pool)
+    except Refused:
+        lacks.insert(0, _no_pool(node))
+        return NodeReport(boot, vcpus=cpus, ram_mb=memory_mib, versions=versions, images=(), lacks=tuple(lacks))
+    pool.refresh(0)  # what was put there by hand counts as well
+    there = images.reports(pool)
+    works = _try(connection, pool, node)
+    lacks += _lacks(pool, node, works, has_images=bool(there))
     return NodeReport(
-        boot_id=boot_id(connection),
+        boot_id=boot,
         vcpus=cpus,
         ram_mb=memory_mib,
         disk_gb=pool.info()[1] // volumes.GIB,
-        images=images.reports(pool),
-        domain_type=domain_type_of(connection),
-        versions=versions(connection),
+        images=there,
+        domain_type=works.domain_type if works else None,
+        cpu_mode=works.cpu_mode if works else None,
+        versions=versions,
+        lacks=tuple(lacks),
     )
 
 
-def versions(connection: Connection) -> Mapping[str, str]:
-    return {"libvirt": _version(connection.getLibVersion()), "qemu": _version(connection.getVersion())}
+def _try(connection: Connection, pool: Pool, node: NodeRef) -> Works | None:
+    """What the operator says, where they say it; else the best that works."""
+    wanted_type, wanted_cpu = node.settings.domain_type, node.settings.cpu_mode
+    candidates = [
+        (domain_type, wanted_cpu or cpu_mode)
+        for domain_type, cpu_mode in trial.CANDIDATES
+        if wanted_type in ("", domain_type)
+    ]
+    base = next((volumes.find(pool, report.volume) for report in images.reports(pool)), None)
+    return trial.first_that_works(connection, pool, base, dict.fromkeys(candidates))
 
 
-def _version(number: int) -> str:
+def _lacks(pool: Pool, node: NodeRef, works: Works | None, *, has_images: bool) -> Iterator[Lack]:
+    if not pool.autostart():
+        name = node.settings.pool
+        yield Lack(f"The storage pool {name} is not started with the node.", f"virsh pool-autostart {name}")
+    if works is None:
+        wanted = " ".join(filter(None, (node.settings.domain_type, node.settings.cpu_mode)))
+        yield Lack(
+            f"No guest comes up{f' as {wanted}' if wanted else ''}.",
+            "Install qemu-system-x86 and look at /var/log/libvirt/qemu/aiwm-trial.log on the node; inside a virtual "
+            "machine, set the node's domain type to qemu.",
+        )
+    if not has_images:
+        yield Lack("It has no OS image.", f"manage.py images push NAME {node.name}")
+
+
+def _old(connection: Connection) -> Iterator[Lack]:
+    for name, have, least in (
+        ("libvirt", connection.getLibVersion(), LEAST_LIBVIRT),
+        ("QEMU", connection.getVersion(), LEAST_QEMU),
+    ):
+        if have < least:
+            yield Lack(f"Its {name} is {_words(have)}, older than {_words(least)}.", f"Upgrade {name} on the node.")
+
+
+def _no_pool(node: NodeRef) -> Lack:
+    name = node.settings.pool
+    return Lack(
+        f"It has no storage pool {name}.",
+        f"virsh pool-define-as {name} dir --target /var/lib/libvirt/{name} && virsh pool-build {name} && "
+        f"virsh pool-start {name} && virsh pool-autostart {name}",
+    )
+
+
+def _words(number: int) -> str:
     """libvirt counts a version as major * 1,000,000 + minor * 1,000 + release."""
     return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"

@@ -4,7 +4,7 @@ import libvirt
 from lxml import etree
 
 from vmbackends.base import NodeRef, VmSpec
-from vmbackends.libvirt import names, volumes
+from vmbackends.libvirt import names, networks, volumes
 from vmbackends.libvirt.errors import is_transport
 from vmbackends.libvirt.handles import Connection, Pool
 from vmbackends.libvirt.xml.placement import Placement
@@ -23,6 +23,7 @@ def placement(connection: Connection, node: NodeRef, pool: Pool, vm: VmSpec) -> 
         console_path=volumes.path_in(pool, names.console_volume(vm.id)),
         seed_path=volumes.path_in(pool, seed) if volumes.find(pool, seed) else None,
         settings=node.settings,
+        filter_name=networks.filter_for(connection, node, vm),
     )
 
 

@@ -7,7 +7,7 @@ from vmbackends.base import ImageSpec, NetworkSpec, NodeSettings
 from vmbackends.errors import Refused
 from vmbackends.libvirt.xml.placement import Placement
 
-_PLACE_OF_VLAN = "{vlan}"
+PLACE_OF_VLAN = "{vlan}"
 
 
 def interface(network: NetworkSpec, image: ImageSpec, place: Placement) -> "etree._Element":
@@ -36,17 +36,16 @@ def bridge_of(network: NetworkSpec, settings: NodeSettings) -> str:
         return settings.untagged_bridge
     if settings.openvswitch:
         return settings.bridge
-    if _PLACE_OF_VLAN not in settings.bridge:
+    if PLACE_OF_VLAN not in settings.bridge:
         raise Refused(
             f"The bridge {settings.bridge} cannot keep VLAN {network.vlan_id} apart from others: a node without "
-            f"Open vSwitch needs one Linux bridge for each VLAN, named by a pattern with {_PLACE_OF_VLAN}."
+            f"Open vSwitch needs one Linux bridge for each VLAN, named by a pattern with {PLACE_OF_VLAN}."
         )
-    return settings.bridge.replace(_PLACE_OF_VLAN, str(network.vlan_id))
+    return settings.bridge.replace(PLACE_OF_VLAN, str(network.vlan_id))
 
 
 def _filter(name: str, network: NetworkSpec) -> "etree._Element":
-    """Without the address libvirt learns it from the guest's first packets."""
-    element = E.filterref(filter=name)
+    """With the address, or by what libvirt learns it. Untold, it would believe the guest's first packets."""
     if network.ip_address is not None:
-        element.append(E.parameter(name="IP", value=network.ip_address))
-    return element
+        return E.filterref(E.parameter(name="IP", value=network.ip_address), filter=name)
+    return E.filterref(E.parameter(name="CTRL_IP_LEARNING", value="dhcp"), filter=name)

@@ -19,10 +19,12 @@ def identity(vm: VmSpec) -> Iterator["etree._Element"]:
     # libvirt's schema has no room for an empty title.
     if title := one_line(vm.name):
         yield E.title(title)
-    yield E.metadata(
-        _OURS.vm(
-            _OURS.id(vm.id),
-            _OURS.name(legal(vm.name)),
-            _OURS.organization(legal(vm.organization)),
-        )
+    ours = _OURS.vm(
+        _OURS.id(vm.id),
+        _OURS.name(legal(vm.name)),
+        _OURS.organization(legal(vm.organization)),
     )
+    # For hooks/qemu.d/aiwm.py, which holds guests on Open vSwitch to it.
+    if vm.network.ip_address is not None:
+        ours.append(_OURS.address(vm.network.ip_address))
+    yield E.metadata(ours)

@@ -1,0 +1,73 @@
+"""What a node says that it is, has and lacks."""
+
+import pytest
+
+from lab.node import Node
+from tests.hypervisor.guests import IMAGE, node_ref
+from vmbackends.base import NodeRef, NodeSettings
+from vmbackends.libvirt import LibvirtBackend
+
+
+def refs(node, **settings):
+    return NodeRef("5" * 24, node.name, node.uri, NodeSettings(**settings))
+
+
+@pytest.fixture
+def node(lab_nodes, boot_sector):
+    LibvirtBackend().push_image(node_ref(lab_nodes[0]), IMAGE, boot_sector, lambda sent: None)
+    return lab_nodes[0]
+
+
+def domains(node):
+    return node.virsh("list", "--all", "--name").split()
+
+
+def test_it_tells_what_works_and_leaves_nothing(node):
+    before = set(node.virsh("vol-list", "aiwm").split())
+
+    report = LibvirtBackend().probe(refs(node))
+
+    assert report.boot_id == node.boot_id
+    assert (report.domain_type, report.cpu_mode) == ("qemu", "maximum")  # the lab hides /dev/kvm
+    assert report.vcpus
+    assert report.ram_mb
+    assert report.disk_gb
+    assert report.versions["libvirt"].startswith("9.")
+    assert IMAGE.volume in {image.volume for image in report.images}
+    assert report.lacks == ()
+    assert domains(node) == []
+    assert set(node.virsh("vol-list", "aiwm").split()) == before
+
+
+def test_it_tries_what_the_operator_says(node):
+    report = LibvirtBackend().probe(refs(node, domain_type="kvm"))
+    assert report.domain_type is None
+    assert [lack.what for lack in report.lacks] == ["No guest comes up as kvm."]
+
+    report = LibvirtBackend().probe(refs(node, domain_type="qemu", cpu_mode="qemu64"))
+    assert (report.domain_type, report.cpu_mode) == ("qemu", "qemu64")
+
+
+def test_a_node_without_its_pool_says_how_to_make_it(node):
+    report = LibvirtBackend().probe(refs(node, pool="elsewhere"))
+    assert report.lacks[0].what == "It has no storage pool elsewhere."
+    assert "virsh pool-define-as elsewhere dir" in report.lacks[0].mend
+    assert report.disk_gb is None
+
+
+def test_the_mend_of_a_missing_pool_works_as_written(node: Node):
+    report = LibvirtBackend().probe(refs(node, pool="mended"))
+    mend = report.lacks[0].mend.replace("/var/lib/libvirt/", f"{node.folder}/")
+    node.run("sh", "-c", mend)
+    try:
+        report = LibvirtBackend().probe(refs(node, pool="mended"))
+        assert [lack.what for lack in report.lacks] == ["It has no OS image."]
+    finally:
+        node.virsh("pool-destroy", "mended")
+        node.virsh("pool-undefine", "mended")
+
+
+def test_what_an_earlier_trial_left_is_no_hindrance(node):
+    node.virsh("vol-create-as", "aiwm", "aiwm-trial.qcow2", "1G", "--format", "qcow2")
+    assert LibvirtBackend().probe(refs(node)).domain_type == "qemu"
+    assert "aiwm-trial" not in node.virsh("vol-list", "aiwm")
