@@ -35,7 +35,8 @@ def open_console(actor: Actor, vm: VirtualMachine) -> dict[str, Any]:
     if vm.status not in CONSOLE_STATUSES:
         allowed = allowed_actions(vm.status, has_task=vm.task_id is not None, may_write=True)
         raise ActionNotAllowed(
-            f"A VM that {said(vm.status)} has no console. It has one when it {' or '.join(map(said, CONSOLE_STATUSES))}.",
+            f"A VM that {said(vm.status)} has no console. "
+            f"It has one when it {' or '.join(map(said, CONSOLE_STATUSES))}.",
             vm.status,
             allowed,
         )
