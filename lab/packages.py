@@ -10,7 +10,7 @@ from .shell import CommandFailed, run
 # The daemon alone, without what its system package starts and configures on a machine.
 HYPERVISOR = ["libvirt-daemon", "libvirt-daemon-driver-qemu", "libvirt-clients", "qemu-system-x86", "qemu-utils"]
 GUESTS = ["ovmf", "swtpm", "swtpm-tools"]  # UEFI and TPM
-NETWORK = ["iproute2", "dnsmasq-base"]
+NETWORK = ["iproute2", "dnsmasq-base", "iptables"]  # with ebtables, by which libvirt filters
 IMAGES = ["binutils", "e2fsprogs", "kmod", "mmdebstrap"]
 BINDINGS = ["libvirt-dev", "pkg-config", "gcc", "libc6-dev", "python3-dev"]  # libvirt-python is compiled
 CHECKS = ["libxml2-utils"]
