@@ -46,10 +46,10 @@ def vm(**changes):
 
 
 KINDS = {
-    "bios-static-vlan": (vm(), BIOS, replace(PLACE, filter_name="clean-traffic")),
+    "bios-static-vlan": (vm(), BIOS, replace(PLACE, filter_name="aiwm-static")),
     "openvswitch": (vm(), BIOS, replace(PLACE, settings=OVS)),
     "openvswitch-untagged": (vm(network=UNTAGGED), BIOS, replace(PLACE, settings=OVS)),
-    "dhcp-untagged": (vm(network=UNTAGGED), BIOS, replace(PLACE, filter_name="clean-traffic")),
+    "dhcp-untagged": (vm(network=UNTAGGED), BIOS, replace(PLACE, filter_name="aiwm-dhcp")),
     "seed": (vm(), BIOS, SEEDED),
     "sata-seed": (vm(), SATA, SEEDED),
     "uefi": (vm(), UEFI, PLACE),
@@ -158,14 +158,23 @@ def test_a_pattern_names_nothing_but_the_vlan():
     assert built(place=place).find("devices/interface/source").get("bridge") == "br100{vlan.__class__}{0}"
 
 
-@pytest.mark.parametrize(("network", "addresses"), [(STATIC, ["192.168.100.10"]), (DHCP, [])])
-def test_the_filter_knows_a_static_address(network: NetworkSpec, addresses):
+@pytest.mark.parametrize(
+    ("network", "parameters"), [(STATIC, {"IP": "192.168.100.10"}), (DHCP, {"CTRL_IP_LEARNING": "dhcp"})]
+)
+def test_the_filter_knows_the_address_or_learns_it_from_dhcp_alone(network: NetworkSpec, parameters):
     filterref = built(vm(network=network), place=replace(PLACE, filter_name="guard")).find(
         "devices/interface/filterref"
     )
 
     assert filterref.get("filter") == "guard"
-    assert [parameter.get("value") for parameter in filterref] == addresses
+    assert {parameter.get("name"): parameter.get("value") for parameter in filterref} == parameters
+
+
+@pytest.mark.parametrize(("network", "address"), [(STATIC, "192.168.100.10"), (DHCP, None)])
+def test_the_metadata_say_the_static_address(network: NetworkSpec, address):
+    ours = built(vm(network=network)).find(f"metadata/{{{METADATA_NS}}}vm")
+
+    assert ours.findtext(f"{{{METADATA_NS}}}address") == address
 
 
 def test_nothing_boots_from_the_network():
