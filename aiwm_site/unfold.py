@@ -52,6 +52,7 @@ UNFOLD: dict[str, Any] = {
                     _link("Nodes", "dns", "nodes.node"),
                     _link("GPUs", "memory", "nodes.gpu"),
                     _link("Networks", "lan", "nodes.network"),
+                    _link("Images", "album", "nodes.image"),
                 ],
             },
             {

@@ -21,7 +21,7 @@ from common.errors import DomainError
 from common.validation import parse
 from nodes import actions, room
 from nodes.forms import GpuForm, NetworkForm, NodeForm, gpu_bodies, image_names
-from nodes.models import Claim, Gpu, Network, Node, NodeImage
+from nodes.models import Claim, Gpu, Image, Network, Node, NodeImage
 from nodes.requests import NodeCreate, NodePatch
 
 # What the audit trail calls the actions that are no updates of a node.
@@ -211,6 +211,22 @@ class GpuAdmin(ReadOnlyAdmin):
     list_filter = ("use", "present", "model", "node")
     list_select_related = ("node",)
     search_fields = ("device_id", "model", "pci_address", "node__name", "=id")
+
+
+@admin.register(Image)
+class ImageAdmin(ReadOnlyAdmin):
+    """To be looked at: `manage.py images` changes them, where their files are."""
+
+    list_display = ("os_image", "size", "disk", "firmware", "device_model", "tpm", "ready", "updated_at")
+    search_fields = ("os_image", "volume", "sha256", "=id")
+
+    @admin.display(description="file")
+    def size(self, image: Image) -> str:
+        return f"{image.size_bytes / 1024**2:,.0f} MB"
+
+    @admin.display(description="least disk")
+    def disk(self, image: Image) -> str:
+        return f"{image.least_disk_gb:,} GB"
 
 
 @admin.register(Claim)

@@ -17,6 +17,7 @@ from tasks.models import Worker
 from tests.attacks.tenant_table import TENANTS, Row
 from tests.factories import (
     GpuFactory,
+    ImageFactory,
     NetworkFactory,
     NodeFactory,
     OperatorFactory,
@@ -85,6 +86,7 @@ def build() -> World:
     Worker.objects.create(host="test", pid=1, seen_at=timezone.now())
     node, empty, gone = NodeFactory(), NodeFactory(), NodeFactory(deleted_at=timezone.now())
     GpuFactory(node=node, device_id="GPU-0")
+    ImageFactory(os_image="windows-server-2019")  # of which none of these VMs is
     gpu = {"gpuConfig": {"enabled": True, "mode": "passthrough", "deviceIds": ["GPU-0"]}}
     ours, others = OrganizationFactory(name="ours"), OrganizationFactory(name="foreign-organization")
     users = {role: UserFactory(organization=ours, role=role) for role in TENANTS}

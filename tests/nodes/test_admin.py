@@ -8,7 +8,14 @@ from nodes import claims, room
 from nodes.models import Gpu, Network, Node
 from nodes.room import Room
 from tasks.models import Task
-from tests.factories import GpuFactory, NetworkFactory, NodeFactory, OperatorFactory, OrganizationFactory
+from tests.factories import (
+    GpuFactory,
+    ImageFactory,
+    NetworkFactory,
+    NodeFactory,
+    OperatorFactory,
+    OrganizationFactory,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -52,10 +59,11 @@ def messages_of(answer) -> list[str]:
     return [str(message) for message in answer.context["messages"]]
 
 
-@pytest.mark.parametrize("model", ["node", "gpu", "network", "claim"])
+@pytest.mark.parametrize("model", ["node", "gpu", "network", "image", "claim"])
 def test_it_shows_its_lists(browser, model):
     node = NodeFactory(name="worker-01")
     GpuFactory(node=node, device_id="GPU-0")
+    ImageFactory()
     NetworkFactory(organizations=[OrganizationFactory()])
     claims.take_gpus("c" * 24, "", node.id, ["GPU-0"])
     path = reverse(f"admin:nodes_{model}_changelist")
@@ -73,12 +81,12 @@ def test_it_filters_by_status(browser, status):
     assert [node.name for node in answer.context["cl"].result_list] == [f"worker-{status}"]
 
 
-@pytest.mark.parametrize("model", ["gpu", "claim"])
-def test_it_only_shows_gpus_and_claims(browser, model):
+@pytest.mark.parametrize("model", ["gpu", "claim", "image"])
+def test_it_only_shows_gpus_claims_and_images(browser, model):
     node = NodeFactory()
     gpu = GpuFactory(node=node, device_id="GPU-0")
     claims.take_gpus("c" * 24, "", node.id, ["GPU-0"])
-    pk = gpu.pk if model == "gpu" else f"gpu:{gpu.pk}:0"
+    pk = {"gpu": gpu.pk, "claim": f"gpu:{gpu.pk}:0", "image": ImageFactory().pk}[model]
     assert browser.get(reverse(f"admin:nodes_{model}_change", args=[pk])).status_code == 200
     assert browser.post(reverse(f"admin:nodes_{model}_change", args=[pk]), {}).status_code == 403
     assert browser.get(reverse(f"admin:nodes_{model}_add")).status_code == 403
