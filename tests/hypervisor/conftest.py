@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from lab import bootsector, packages
+from lab import bootsector, guest, packages
 from lab.node import Node
+from tests.hypervisor.fixtures import here, lab_site, labs, push_images, stubborn_guest
+from tests.processes.fixtures import migrated, site_of
+
+__all__ = ["here", "lab_site", "labs", "migrated", "push_images", "site_of", "stubborn_guest"]
 
 HERE = Path(__file__).parent
 
@@ -45,3 +49,9 @@ def lab_nodes(lab_packages, tmp_path_factory):
 def boot_sector(lab_packages, tmp_path_factory):
     """A qcow2 whose guest is up at once, and knows of no seed."""
     return bootsector.build(tmp_path_factory.mktemp("images") / "bootsector.qcow2")
+
+
+@pytest.fixture(scope="session")
+def tiny_linux(lab_packages):
+    """A qcow2 whose guest believes its seed, shows it at port 80, and is up in seconds. It stays in the lab's cache."""
+    return guest.tiny()
