@@ -24,6 +24,7 @@ from resources.states import Status
 from snapshots.actions import gigabytes, hold
 from snapshots.models import Snapshot, SnapshotStatus
 from tasks.models import Task
+from vmbackends import get_backend
 from vmbackends.mock import MockBackend
 
 # The tasks of the demo's VMs on the offline node wait as long as the demo lives.
@@ -32,7 +33,10 @@ _HISTORY = timedelta(hours=24)
 
 
 class Command(BaseCommand):
-    help = "Write the demo's organizations, accounts, nodes and VMs. Refused unless DEBUG is on, or with --force."
+    help = (
+        "Write the demo's organizations and accounts and, on the mock, its nodes and VMs. "
+        "Refused unless DEBUG is on, or with --force."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--force", action="store_true", help="also where DEBUG is off")
@@ -41,10 +45,16 @@ class Command(BaseCommand):
         if not settings.DEBUG and not options["force"]:
             raise CommandError("The demo has accounts whose passwords everybody knows. Set DEBUG=1, or say --force.")
         people = {name: _person(name, role, org, operator) for name, role, org, operator in demo.PEOPLE}
+        if not get_backend().capabilities.local_reads:
+            self._say(options, "Demo accounts are there. Nodes and VMs are real ones: add them by `manage.py nodes`.")
+            return
         nodes = {node.name: _node(node) for node in demo.NODES}
         made = [_vm(vm, people[vm.owner], nodes[vm.node]) for vm in demo.VMS]
+        self._say(options, f"Demo data: {sum(made)} VMs written, {len(made) - sum(made)} were there already.")
+
+    def _say(self, options: dict[str, Any], text: str) -> None:
         if options["verbosity"] > 0:
-            self.stdout.write(f"Demo data: {sum(made)} VMs written, {len(made) - sum(made)} were there already.")
+            self.stdout.write(text)
 
 
 @atomic
