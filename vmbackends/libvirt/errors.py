@@ -3,6 +3,7 @@
 Codes and domains are libvirt's: https://libvirt.org/html/libvirt-virterror.html
 """
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ import libvirt
 
 from vmbackends.base import NodeRef, VmSpec
 from vmbackends.errors import BackendError, NodeUnreachable, NotSupported, Refused
+
+log = logging.getLogger(__name__)
 
 _MISSING = frozenset({
     libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_NO_DOMAIN_SNAPSHOT, libvirt.VIR_ERR_NO_DOMAIN_METADATA,
@@ -37,6 +40,8 @@ _TRANSPORT_DOMAINS = frozenset({
     libvirt.VIR_FROM_AUTH,
 })  # fmt: skip
 
+# An absolute path, of which only the last name is shown: where a node keeps its files is no business of a VM's owner.
+_A_PATH = re.compile(r"(?<![\w.:/-])/(?:[^\s/'\",;:]+/)+([^\s/'\",;:]+)")
 _A_URI = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]*")
 _LONGEST_TEXT = 500
 
@@ -87,6 +92,7 @@ def _translation(
 ) -> BackendError:
     code = error.get_error_code()
     text = text_of(error, node)
+    log.info("libvirt refused", extra={"node": node.name, "task": what, "code": code, "text": str(error)})
     task = f"{what} (VM {vm.name})" if vm else what
     if lost:
         advice = "Check that it is on and runs libvirt"
@@ -102,11 +108,12 @@ def _translation(
 
 
 def text_of(error: libvirt.libvirtError, node: NodeRef) -> str:
-    """libvirt's own words on one line, without the node's URI or the user it names."""
+    """libvirt's own words on one line, without the node's URI, the user it names, or where files lie."""
     text = str(error)
     if node.uri:
         text = text.replace(node.uri, "its URI")
         user, at, _ = urlsplit(node.uri).netloc.rpartition("@")
         text = text.replace(user + at, "") if user else text
-    text = " ".join(_A_URI.sub("its URI", text).split()).rstrip(".")
+    text = _A_PATH.sub(r"\1", _A_URI.sub("its URI", text))
+    text = " ".join(text.split()).rstrip(".")
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"

@@ -189,3 +189,18 @@ def test_libvirt_prints_nothing_itself(capfd):
         libvirt.open("test:///default").lookupByName("none")
 
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("Cannot access storage file '/var/lib/libvirt/aiwm/vm-1.qcow2' (as uid:64055)",
+         "Cannot access storage file 'vm-1.qcow2' (as uid:64055)"),
+        ("cannot open /dev/kvm: denied", "cannot open kvm: denied"),
+        ("qemu-system-x86_64: -blockdev driver=file,filename=/srv/a/b.iso: no file",
+         "qemu-system-x86_64: -blockdev driver=file,filename=b.iso: no file"),
+        ("read 10/20 of them, and/or none", "read 10/20 of them, and/or none"),
+    ],
+)  # fmt: skip
+def test_no_message_tells_where_a_node_keeps_its_files(said, shown):
+    assert shown in translation(error_of(libvirt.VIR_ERR_INTERNAL_ERROR, said)).message
