@@ -62,12 +62,16 @@ def schema_of(model: type[BaseModel], mode: Literal["validation", "serialization
     return schema
 
 
+def known_to_all(pattern: str) -> str:
+    """Pydantic's expressions know Unicode's classes, those of most readers of a schema do not."""
+    return pattern.replace(r"\p{Cc}", r"\u0000-\u001f\u007f-\u009f")
+
+
 def _tidy(schema: dict[str, Any]) -> None:
     if "default" in schema and schema["default"] is None:
         del schema["default"]
     if "pattern" in schema:
-        # Pydantic's expressions know Unicode's classes, those of most readers of a schema do not.
-        schema["pattern"] = schema["pattern"].replace(r"\p{Cc}", r"\u0000-\u001f\u007f-\u009f")
+        schema["pattern"] = known_to_all(schema["pattern"])
     for member in schema.get("properties", {}).values():
         member.pop("title", None)
         _tidy(member)

@@ -17,10 +17,26 @@ CODES = frozenset({"required", "unknown_field", "type", "min", "max", "enum", "p
 _MOST_FAULTS = 200
 _LONGEST_NAME = 100
 
-# For a pydantic `pattern`: control characters (C0, DEL, C1) and the two Unicode line separators.
-NO_CONTROL = r"^[^\p{Cc}\u2028\u2029]*$"
-# The same, but for tabs and line ends.
-NO_CONTROL_BUT_LINES = r"^(?:[^\p{Cc}]|[\t\r\n])*$"
+# What turns the text around it the other way, so that it is read as another than it is: https://trojansource.codes
+_TURNING = r"\u202a-\u202e\u2066-\u2069"
+# What shows nothing or ends a line, so that two names look like one. Of Unicode's Default_Ignorable_Code_Point all but
+# what emoji are made of: https://www.unicode.org/reports/tr44/#Default_Ignorable_Code_Point
+_UNSEEN = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff"
+    r"\uffa0\ufff9-\ufffb"
+    # No escape for these is known both to pydantic and to all readers of an OpenAPI document.
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f"
+)
+# Emoji, and the scripts that cannot be written without, have joiners: behind what is not of the Latin script.
+_JOINED = rf"[^\s\u0000-\u024f{_UNSEEN}][\u200c\u200d]"
+_SEEN = rf"(?:[^\p{{Cc}}{_UNSEEN}]|{_JOINED})"
+
+# For a pydantic `pattern`, of names: no control characters (C0, DEL, C1), and nothing that is not seen.
+NO_CONTROL = rf"^{_SEEN}*$"
+# The same, with something left of it after trimming.
+NOT_BLANK = rf"^{_SEEN}*(?:[^\s\p{{Cc}}{_UNSEEN}]|{_JOINED}){_SEEN}*$"
+# Of texts: tabs and line ends too, and what is not seen, as text that was copied from elsewhere often has it.
+NO_CONTROL_BUT_LINES = rf"^(?:[^\p{{Cc}}{_TURNING}]|[\t\r\n])*$"
 
 Messages = Mapping[tuple[str, str], str]
 Model = TypeVar("Model", bound=BaseModel)

@@ -46,7 +46,7 @@ _CONFIG = {
 MESSAGES: dict[tuple[str, str], str] = {
     ("name", "required"): "VM name is required",
     ("name", "max"): "Name cannot exceed 100 characters",
-    ("name", "pattern"): "Name cannot contain control characters",
+    ("name", "pattern"): "Name cannot contain control characters, or invisible ones",
     ("description", "max"): "Description cannot exceed 500 characters",
     ("description", "pattern"): "Description cannot contain control characters",
     ("resourceType", "required"): "Resource type is required",

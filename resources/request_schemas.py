@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from common.schemas import BodySchema, absent, schema_of
-from common.validation import StrictModel
+from common.schemas import BodySchema, absent, known_to_all, schema_of
+from common.validation import NOT_BLANK, StrictModel
 from resources.config import (
     MAX_DISK_GB,
     MAX_GPU_DEVICES,
@@ -165,8 +165,6 @@ _KINDS: dict[str, tuple[type[StrictModel], ...]] = {
     "NetworkConfig": (StaticNetwork, DhcpNetwork),
 }
 _CONTROL = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
-# A line with something left of it after trimming.
-NOT_BLANK = rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$"
 _LINUX_USERNAME = "^[a-z_][a-z0-9_-]{0,31}$"
 _WINDOWS_USERNAME = (
     r'^[^"/\\\[\]:;|=,+*?<>@%\u0000-\u001f\u007f-\u009f]{0,19}[^"/\\\[\]:;|=,+*?<>@%. \u0000-\u001f\u007f-\u009f]$'
@@ -187,7 +185,7 @@ def refined(schema: dict[str, Any]) -> dict[str, Any]:
                 "oneOf": [{"$ref": f"#/components/schemas/{kind.__name__}"} for kind in kinds],
             }
     if "name" in schema["properties"]:
-        schema["properties"]["name"]["pattern"] = NOT_BLANK
+        schema["properties"]["name"]["pattern"] = known_to_all(NOT_BLANK)
     if "VirtualMachineConfig" in parts:
         parts["VirtualMachineConfig"] |= _usernames()
     cloud_init = parts["CloudInit"]["properties"]

@@ -5,10 +5,10 @@ from typing import Any
 from drf_spectacular.utils import OpenApiExample
 
 from common.openapi import IDEMPOTENCY_KEY, IF_MATCH, answer, path_id, replayed
-from common.schemas import SNAPSHOT_ID, BodySchema
+from common.schemas import SNAPSHOT_ID, BodySchema, known_to_all
+from common.validation import NOT_BLANK
 from resources.documentation import ACT, VM
 from resources.examples import TASK_ID, VM_ID
-from resources.request_schemas import NOT_BLANK
 from resources.response_models import Accepted
 from snapshots.requests import SnapshotBody
 from snapshots.response_models import RestoreAccepted, SnapshotDetails, SnapshotList
@@ -60,7 +60,7 @@ class SnapshotBodySchema(BodySchema):  # type: ignore[no-untyped-call]
 
     def describe(self) -> dict[str, Any]:
         schema = super().describe()
-        schema["properties"]["name"]["pattern"] = NOT_BLANK
+        schema["properties"]["name"]["pattern"] = known_to_all(NOT_BLANK)
         return schema
 
 

@@ -9,6 +9,7 @@ from common.validation import NO_CONTROL, NO_CONTROL_BUT_LINES, StrictModel
 MESSAGES = {
     ("name", "required"): "Snapshot name is required",
     ("name", "max"): "Name cannot exceed 100 characters",
+    ("name", "pattern"): "Name cannot contain control characters, or invisible ones",
     ("description", "max"): "Description cannot exceed 500 characters",
 }
 

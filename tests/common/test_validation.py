@@ -1,12 +1,14 @@
 """From pydantic's faults to ours."""
 
+import re
 from typing import Annotated, Literal
 
 import pytest
 from pydantic import Field
 
 from common.errors import FieldError, Malformed, ValidationFailed
-from common.validation import StrictModel, custom_error, parse
+from common.schemas import schema_of
+from common.validation import NO_CONTROL, NO_CONTROL_BUT_LINES, NOT_BLANK, StrictModel, custom_error, parse
 
 
 class Cat(StrictModel):
@@ -97,6 +99,85 @@ def test_it_takes_the_words_given_for_a_path_or_for_any_entry_of_a_list():
 def test_it_puts_a_prefix_before_every_path_and_looks_words_up_with_it():
     found = faults({"pet": {"type": "cat", "lives": 9}}, {("owner.firstName", "required"): "Whose?"}, "owner")
     assert found == [FieldError("owner.firstName", "required", "Whose?")]
+
+
+class Named(StrictModel):
+    name: str = Field(default="", pattern=NO_CONTROL)
+    not_blank: str = Field(default="x", pattern=NOT_BLANK)
+    description: str = Field(default="", pattern=NO_CONTROL_BUT_LINES)
+
+
+TURNING = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+INVISIBLE = [
+    0xAD,
+    0x61C,
+    0x180E,
+    0x200B,
+    0x200E,
+    0x200F,
+    0x2060,
+    0x2063,
+    0x206A,
+    0x3164,
+    0xFEFF,
+    0xFFFB,
+    0x1D173,
+    0xE0041,
+]
+
+EDGES = [
+    *range(0x2100), 0x3000, *range(0x3160, 0x3168), *range(0xFE00, 0x10000), *range(0x1BC9E, 0x1BCA6),
+    *range(0x1D170, 0x1D17D), *range(0x1F3F0, 0x1F3FF), *range(0xDFFFE, 0xE0002), *range(0xE007E, 0xE0102),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("code", [*TURNING, *INVISIBLE, 0x0, 0x1B, 0x7F, 0x85, 0x2028, 0x200C, 0x200D])
+def test_no_name_has_what_makes_it_look_like_another(code):
+    with pytest.raises(ValidationFailed):
+        parse(Named, {"name": f"we{chr(code)}b"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "web-01 (test)",
+        "Ü ñ ł Ω я 数据 データ שרת خادم",
+        "\N{WOMAN}\u200d\N{PERSONAL COMPUTER}",
+        "\N{EYE}\ufe0f\u200d\N{LEFT SPEECH BUBBLE}\ufe0f",
+        "\N{HEAVY BLACK HEART}\ufe0f 1\ufe0f\u20e3",
+        "\N{WHITE FLAG}\ufe0f\u200d\N{RAINBOW}",
+        "می\u200cخواهم",
+        "क्\u200dष",
+    ],
+)
+def test_a_name_may_have_emoji_and_any_script(name):
+    assert parse(Named, {"name": name}).name == name
+
+
+def test_a_text_may_have_lines_and_what_comes_with_copying_and_nothing_that_turns_it_around():
+    text = "one\r\n\ttwo\u200b\u00ad שלום\u200f!"
+    assert parse(Named, {"description": text}).description == text
+    for code in (*TURNING, 0x0, 0x1B):
+        with pytest.raises(ValidationFailed):
+            parse(Named, {"description": chr(code)})
+
+
+def test_the_openapi_document_has_the_same_patterns_in_words_that_every_reader_knows():
+    shown = schema_of(Named, "validation")["properties"]
+    # In Python a `$` alone would also be the place before a line end.
+    patterns = {name: re.compile(about["pattern"][:-1] + r"\Z") for name, about in shown.items()}
+    for character in map(chr, EDGES):
+        for text in (f"a{character}b", f"\N{EYE}{character}b", f" {character}", f"{character}\u200d"):
+            for name, pattern in patterns.items():
+                assert bool(pattern.match(text)) == accepted(name, text), (name, ascii(text))
+
+
+def accepted(name, text):
+    try:
+        parse(Named, {name: text})
+    except ValidationFailed:
+        return False
+    return True
 
 
 def test_it_knows_its_own_codes_alone():

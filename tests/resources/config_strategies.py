@@ -18,8 +18,10 @@ def within(least: int, most: int) -> st.SearchStrategy[int]:
 
 
 def text(least: int, most: int, *, lines: bool = False) -> st.SearchStrategy[str]:
-    # Cc are control characters, Cs halves of surrogate pairs: the parser of bodies lets none of these through.
-    letters = st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="\u2028\u2029")
+    # Cc are control characters, Cs halves of surrogate pairs: the parser of bodies lets none of these through. Cf turn
+    # text around or show nothing, as do a few letters that are none.
+    hidden = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2028\u2029\u3164\uffa0"
+    letters = st.characters(exclude_categories=("Cc", "Cf", "Cs"), exclude_characters=hidden)
     letters = letters | st.sampled_from("\t\r\n") if lines else letters
     return st.text(letters, min_size=least, max_size=most) | st.text("x", min_size=most, max_size=most)
 
