@@ -44,7 +44,7 @@ class GpuDocument(Document):
 
 
 class HypervisorDocument(Document):
-    """What the node said itself when it was last asked. `domainType` and `cpuMode` are the best that it can do."""
+    """What the node said itself when it was last asked. By `domainType` and `cpuMode` its guests come up."""
 
     domain_type: Literal["kvm", "qemu"] | None
     cpu_mode: str | None

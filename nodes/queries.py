@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 from accounts.actors import Actor
@@ -25,6 +26,13 @@ def node_ref(node: Node) -> NodeRef:
         cpu_mode=node.cpu_mode or node.probed_cpu_mode,
     )
     return NodeRef(id=node.id, name=node.name, uri=node.uri, settings=settings)
+
+
+def ref_to_probe(node: Node) -> NodeRef:
+    """With its operator's word alone: what an older probe found must not keep a newer one from finding better."""
+    ref = node_ref(node)
+    settings = replace(ref.settings, domain_type=node.domain_type, cpu_mode=node.cpu_mode)
+    return replace(ref, settings=settings)
 
 
 def find_node(node_id: str) -> Node:

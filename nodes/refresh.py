@@ -8,7 +8,7 @@ from nodes import sweep
 from nodes.hardware import note_gpus, set_images
 from nodes.images import kept_among
 from nodes.models import Node
-from nodes.queries import node_ref
+from nodes.queries import ref_to_probe
 from tasks.engine import Run
 from tasks.models import Task
 from tasks.registry import Step, TaskType
@@ -25,7 +25,7 @@ def probe(run: Run) -> None:
     if node is None:
         return  # it was deleted while the task waited
     try:
-        report = get_backend().probe(node_ref(node))
+        report = get_backend().probe(ref_to_probe(node))
     except NodeUnreachable as e:
         sweep.mark_unseen(node)
         raise NodeUnavailable(f"{node.name} cannot be reached.") from e

@@ -183,8 +183,8 @@ class NodeReport:
     """What a node is and has. None for what it cannot tell: nothing is invented.
 
     `os_images` is for a backend that knows images by their name, `images` for one that finds them as volumes.
-    `domain_type` and `cpu_mode` are the best that the node can do, whatever its settings say. `lacks` stand in the
-    order in which they are to be mended.
+    `domain_type` and `cpu_mode` are what guests come up with: what the node's settings say where they say any, else the
+    best that works. `lacks` stand in the order in which they are to be mended.
     """
 
     boot_id: str

@@ -26,6 +26,7 @@ class KeepingBackend(ScriptedBackend):
         self.volumes: dict[tuple[str, str], int] = {}
         self.refusals: dict[str, BackendError] = {}
         self.report: dict[str, Any] = {}
+        self.probed: list[NodeRef] = []
 
     def push_image(self, node: NodeRef, image: ImageSpec, file: Path, progress: Callable[[int], None]) -> None:
         self._refuse(node)
@@ -38,6 +39,7 @@ class KeepingBackend(ScriptedBackend):
         self.volumes.pop((node.name, volume), None)
 
     def probe(self, node: NodeRef) -> NodeReport:
+        self.probed.append(node)
         self._refuse(node)
         images = tuple(ImageReport(volume, size) for (name, volume), size in self.volumes.items() if name == node.name)
         return NodeReport(**{"boot_id": "boot-1", "images": images, **self.report})

@@ -8,6 +8,7 @@ from nodes.refresh import write_down
 from tasks.models import Task, TaskStatus
 from tasks.worker import drain
 from tests.factories import GpuFactory, ImageFactory, NodeFactory, OperatorFactory, UserFactory
+from tests.nodes.keeping import keeping
 from vmbackends.base import GpuReport, ImageReport, NodeReport
 
 pytestmark = pytest.mark.django_db
@@ -38,6 +39,16 @@ def test_it_answers_with_a_task_that_asks_the_node(client):
     assert after.status == "online"
     assert after.last_seen is not None
     assert NodeImage.objects.filter(node=node).count() == 8
+
+
+def test_an_older_probe_keeps_no_newer_one_from_finding_better(client):
+    node = NodeFactory(images=(), probed_domain_type="qemu", probed_cpu_mode="qemu64", cpu_mode="maximum")
+    with keeping() as backend:
+        backend.report = {"domain_type": "kvm", "cpu_mode": "maximum"}
+        refresh(client, node)
+        drain()
+    assert [(ref.settings.domain_type, ref.settings.cpu_mode) for ref in backend.probed] == [("", "maximum")]
+    assert Node.objects.get(pk=node.pk).probed_domain_type == "kvm"
 
 
 def test_it_says_when_the_node_is_out_of_reach(client):
