@@ -4,6 +4,7 @@
 import os
 import sys
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
@@ -12,9 +13,10 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aiwm_site.settings")
     try:
         execute_from_command_line(sys.argv)
-    except ImproperlyConfigured as e:  # a value in the environment, which no line of a traceback shows
-        if "--traceback" in sys.argv:
+    except ImproperlyConfigured as e:
+        if settings.configured or "--traceback" in sys.argv:
             raise
+        # The settings could not be read: a value in the environment, and no line of ours.
         sys.exit(f"Wrong settings: {e}")
 
 

@@ -49,5 +49,12 @@ def test_it_names_a_setting_that_is_wrong(name, value):
     assert "hunter2" not in done.stderr
 
 
+def test_it_keeps_the_traceback_of_what_is_not_for_the_environment_to_mend(tmp_path):
+    code = "from django.core.exceptions import ImproperlyConfigured\nraise ImproperlyConfigured('ours')\n"
+    (tmp_path / "broken.py").write_text(code)
+    done = manage("shell", "-c", "import broken", DEBUG="1", AIWM_VAR=str(tmp_path), PYTHONPATH=str(tmp_path))
+    assert "Traceback" in done.stderr
+
+
 def test_it_shows_where_it_came_from_to_who_asks():
     assert "Traceback" in manage("migrate", "--traceback").stderr
