@@ -16,7 +16,7 @@ from accounts import audit
 from accounts.actors import Actor
 from accounts.cli import acting, add_verbs
 from common.errors import DomainError
-from common.tables import console_on, moment, new_table
+from common.tables import console_on, new_table
 from nodes import image_actions
 from nodes.cli import find_node
 from nodes.image_actions import Wants
@@ -61,14 +61,11 @@ class Command(BaseCommand):
         named = NodeImage.objects.filter(node__deleted_at=None).order_by("node__name")
         for os_image, name in named.values_list("os_image", "node__name"):
             nodes[os_image].append(name)
-        shown = new_table(
-            self.console, "IMAGE", "SIZE", "DISK", "FIRMWARE", "DEVICES", "TPM", "READY", "IMPORTED", "NODES"
-        )
+        shown = new_table(self.console, "IMAGE", "SIZE", "DISK", "GUESTS", "READY", "IMPORTED", "NODES")
         for image in images:
             shown.add_row(
-                image.os_image, _size(image.size_bytes), _size(image.virtual_bytes), image.firmware, image.device_model,
-                "yes" if image.tpm else "no", image.ready, moment(image.updated_at),
-                ", ".join(nodes[image.os_image]) or "-",
+                image.os_image, _size(image.size_bytes), _size(image.virtual_bytes), _guests(image), image.ready,
+                f"{image.updated_at:%Y-%m-%d}", ", ".join(nodes[image.os_image]) or "-",
             )  # fmt: skip
         self.console.print(shown)
 
@@ -130,11 +127,12 @@ def _size(size_bytes: int) -> str:
 
 
 def _about(image: Image) -> str:
-    tpm = ", TPM" if image.tpm else ""
-    return (
-        f"a disk of {_size(image.virtual_bytes)}, {image.firmware}, {image.device_model}{tpm}, "
-        f"ready by {image.get_ready_display()}"
-    )
+    return f"a disk of {_size(image.virtual_bytes)}, {_guests(image)}, ready by {image.get_ready_display()}"
+
+
+def _guests(image: Image) -> str:
+    """How they are run."""
+    return " ".join((image.firmware, image.device_model, *(["TPM"] if image.tpm else [])))
 
 
 # The arguments of each verb

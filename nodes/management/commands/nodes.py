@@ -15,7 +15,7 @@ from accounts import audit
 from accounts.actors import Actor
 from accounts.cli import acting, add_verbs, in_words
 from common.errors import DomainError
-from common.tables import console_on, moment, new_table, plain
+from common.tables import console_on, new_table, plain
 from common.validation import parse
 from nodes import actions, room
 from nodes.checks import Checkup, check
@@ -67,14 +67,14 @@ class Command(BaseCommand):
         for node_id, os_image in NodeImage.objects.order_by("os_image").values_list("node_id", "os_image"):
             images[node_id].append(os_image)
         shown = new_table(
-            self.console, "ID", "NAME", "STATUS", "VCPUS", "RAM", "DISK", "GUESTS", "LAST SEEN", "IMAGES"
+            self.console, "NAME", "STATUS", "VCPUS", "RAM", "DISK", "GUESTS", "IMAGES"
         )  # fmt: skip
         for node in nodes:
             shown.add_row(
-                node.id, plain(node.name), Text(node.status, style=_STYLES[node.status]),
+                plain(node.name), Text(node.status, style=_STYLES[node.status]),
                 f"{node.used_vcpus} of {room.capacity(node).vcpus}",
                 f"{_gb(node.used_ram_mb)} of {_gb(node.cap_ram_mb)}",
-                f"{node.used_disk_gb} of {node.cap_disk_gb} GB", _guests(node), moment(node.last_seen),
+                f"{node.used_disk_gb} of {node.cap_disk_gb} GB", _guests(node),
                 ", ".join(images[node.id]) or "-",
             )  # fmt: skip
         self.console.print(shown)
