@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from . import loader
-from .places import cached
+from .places import cached, keep
 from .shell import run
 
 SUITE = "bookworm"
@@ -23,12 +23,15 @@ _CLOUD = ["cloud-init", "cloud-guest-utils", "fdisk", "e2fsprogs", "qemu-guest-a
 _NETWORK = ["systemd-resolved", "iproute2", "iputils-ping", "ca-certificates"]
 _LEFT_OUT = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"]
 _SERVICES = "systemd-networkd ssh qemu-guest-agent serial-getty@ttyS0"
-# What must be each guest's own is made at its first boot; a seed is the only place where cloud-init looks.
+# For cloud-init: a seed is the only place to look; and one host key, for they take long to make under emulation.
+_CLOUD_CONFIG = "datasource_list: [NoCloud, None]\nssh_genkeytypes: [ed25519]\n"
+# What must be each guest's own is made at its first boot, which nothing that is due daily shall delay.
 _HOOKS = [
     'echo "LABEL=root / ext4 defaults,discard 0 1" > "$1/etc/fstab"',
     'rm -f "$1"/etc/ssh/ssh_host_*; : > "$1/etc/machine-id"; : > "$1/etc/hostname"',
-    'echo "datasource_list: [NoCloud, None]" > "$1/etc/cloud/cloud.cfg.d/99_lab.cfg"',
+    f'printf "{_CLOUD_CONFIG}" > "$1/etc/cloud/cloud.cfg.d/99_lab.cfg"',
     f'chroot "$1" systemctl enable --quiet {_SERVICES}',
+    'chroot "$1" systemctl mask --quiet apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer',
 ]
 _COMMAND_LINE = "root=LABEL=root ro console=tty0 console=ttyS0,115200 net.ifnames=0 mitigations=off"
 _SIZE_MB = 1536
@@ -50,7 +53,7 @@ def _build(folder: Path, image: Path) -> None:
     [kernel], [initramfs] = root.glob("boot/vmlinuz-*"), root.glob("boot/initrd.img-*")
     run("mke2fs", "-q", "-t", "ext4", "-L", "root", "-d", root, filled, f"{_SIZE_MB}M", timeout_s=_BUILD_S)
     loader.bootable(built, loader.Linux(kernel, initramfs, _COMMAND_LINE), filled)
-    built.replace(image)
+    keep(built, image)
 
 
 def _install(root: Path) -> None:

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from . import cpio, loader, packages
-from .places import cached
+from .places import cached, keep
 from .shell import run
 
 KERNEL_PACKAGE = "linux-image-cloud-amd64"
@@ -38,7 +38,7 @@ def _build(folder: Path, image: Path) -> None:
     [kernel] = debian.glob("boot/vmlinuz-*")
     built = folder / image.name
     loader.bootable(built, loader.Linux(kernel, folder / "initramfs", _COMMAND_LINE), folder / "state")
-    built.replace(image)  # whoever looks at the cache sees the whole of it or nothing
+    keep(built, image)
 
 
 def _initramfs(debian: Path) -> bytes:

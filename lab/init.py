@@ -41,14 +41,14 @@ def main(settings: dict[str, Any]) -> None:
         os._exit(0)
     os.setsid()
     os.dup2(2, 1)  # whoever reads the process id waits for no more
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGCHLD})
     _mount(settings)
     _connect(settings["lans"])
     _serve_addresses(settings["dhcp"])
     os.write(tell, b".")
     os.close(tell)
+    daemon = _Daemon(settings["libvirtd"])
     threading.Thread(target=_end_with_stdin, daemon=True).start()
-    _Daemon(settings["libvirtd"]).keep()
+    daemon.keep()
 
 
 def _end_with_stdin() -> None:
@@ -103,6 +103,8 @@ class _Daemon:
     """libvirtd: started once now, and again when asked for."""
 
     def __init__(self, argv: list[str]) -> None:
+        # Before there is any other thread, which would inherit the duty of taking them.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGCHLD})
         self._argv = argv
         self._pid = 0
 
@@ -117,17 +119,14 @@ class _Daemon:
 
     def _start(self) -> None:
         if not self._pid:
-            self._pid = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL, preexec_fn=_unblock).pid
+            null = (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)
+            self._pid = os.posix_spawnp(self._argv[0], self._argv, os.environ, file_actions=[null], setsigmask=[])
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
             while pid := os.waitpid(-1, os.WNOHANG)[0]:
                 if pid == self._pid:
                     self._pid = 0
-
-
-def _unblock() -> None:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1, signal.SIGCHLD})
 
 
 def _do(*argv: str) -> None:

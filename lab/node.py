@@ -89,8 +89,10 @@ class Node:
     # The whole node
 
     def start(self) -> "Node":
-        """Power the node on, unless it is. Returns when libvirtd answers."""
-        if not self.running:
+        """Power the node on and start its libvirtd, unless they run. Returns when libvirtd answers."""
+        if self.running:
+            self.start_daemon()
+        else:
             number = claim(self._wanted_number())
             lans = lans_of(number)
             try:
@@ -101,7 +103,7 @@ class Node:
                 self.stop()
                 give_back(lans)
                 raise
-        self._wait_for_daemon()
+            self._wait_for_daemon()
         return self
 
     def stop(self) -> None:

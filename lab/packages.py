@@ -9,12 +9,13 @@ from .shell import CommandFailed, run
 
 # The daemon alone, without what its system package starts and configures on a machine.
 HYPERVISOR = ["libvirt-daemon", "libvirt-daemon-driver-qemu", "libvirt-clients", "qemu-system-x86", "qemu-utils"]
+TOOLS = ["procps", "mount", "util-linux", "passwd"]  # kill, mount, nsenter, useradd
 GUESTS = ["ovmf", "swtpm", "swtpm-tools"]  # UEFI and TPM
 NETWORK = ["iproute2", "dnsmasq-base", "iptables"]  # with ebtables, by which libvirt filters
 IMAGES = ["binutils", "e2fsprogs", "kmod", "mmdebstrap"]
 BINDINGS = ["libvirt-dev", "pkg-config", "gcc", "libc6-dev", "python3-dev"]  # libvirt-python is compiled
 CHECKS = ["libxml2-utils"]
-ALL = [*HYPERVISOR, *GUESTS, *NETWORK, *IMAGES, *BINDINGS, *CHECKS]
+ALL = [*HYPERVISOR, *TOOLS, *GUESTS, *NETWORK, *IMAGES, *BINDINGS, *CHECKS]
 
 # QEMU's user, which libvirtd wants to be there even where it runs guests as root.
 USER = "libvirt-qemu"

@@ -20,3 +20,12 @@ def cached(stem: str, suffix: str, *sources: Path | str) -> Path:
     path = lab_folder() / "cache" / f"{stem}-{digest.hexdigest()[:12]}{suffix}"
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def keep(built: Path, path: Path) -> None:
+    """Put what was built at its cached path, whole or not at all, in place of those of older sources."""
+    built.replace(path)
+    stem = path.name.rpartition("-")[0]
+    for other in path.parent.glob(f"{stem}-*{path.suffix}"):
+        if other != path:
+            other.unlink()

@@ -1,0 +1,55 @@
+"""`python -m lab`, and what the lab says where there can be none."""
+
+import os
+import subprocess
+import sys
+
+from lab import packages
+from lab.__main__ import NAMES, main
+from lab.places import cached, keep
+
+
+def lab(folder, command):
+    env = {**os.environ, "AIWM_LAB": str(folder)}
+    done = subprocess.run([sys.executable, "-m", "lab", command], env=env, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_up_starts_two_nodes_that_run_until_down(lab_packages, tmp_path):
+    try:
+        said = lab(tmp_path, "up")
+        assert said.count("  running\n") == 2
+        assert said.count("qemu+unix:///system?socket=/run/aiwm-lab/") == 2
+        assert "(VLAN 100)" in said
+        assert lab(tmp_path, "status") == said
+        assert lab(tmp_path, "up") == said
+    finally:
+        lab(tmp_path, "down")
+    assert lab(tmp_path, "status") == "".join(f"{name}  off\n" for name in NAMES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_says_where_there_can_be_no_lab(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert main(["up"]) == "The lab needs root: it makes namespaces, bridges and virtual machines."
+
+
+def test_a_built_image_gives_way_when_its_source_is_another(monkeypatch, tmp_path):
+    monkeypatch.setenv("AIWM_LAB", str(tmp_path / "lab"))
+    source = tmp_path / "source"
+    source.write_text("one")
+    first = cached("image", ".qcow2", source)
+    assert cached("image", ".qcow2", source) == first
+    assert first.parent.is_dir()
+    first.touch()
+    source.write_text("two")
+    second = cached("image", ".qcow2", source)
+    assert second != first
+    built = tmp_path / "built"
+    built.touch()
+    keep(built, second)
+    assert list(first.parent.iterdir()) == [second]
+
+
+def test_nothing_is_lacking_once_it_is_installed(lab_packages):
+    assert packages.missing() == []
