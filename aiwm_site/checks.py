@@ -76,7 +76,10 @@ def vm_backend(**_: Any) -> list[CheckMessage]:
     try:
         get_backend()
     except ImproperlyConfigured as e:
-        return [checks.Error(str(e), hint="See VM_BACKEND and VM_BACKEND_OPTIONS.", id="aiwm.E002")]
+        hint = "See VM_BACKEND and VM_BACKEND_OPTIONS."
+        if settings.VM_BACKEND["BACKEND"].startswith("vmbackends.libvirt.") and isinstance(e.__cause__, ImportError):
+            hint = "Install what it needs: pip install --require-hashes -r requirements-libvirt.txt. See docs/nodes.md."
+        return [checks.Error(str(e), hint=hint, id="aiwm.E002")]
     return []
 
 

@@ -1,5 +1,6 @@
 """What `manage.py check` says."""
 
+import sys
 from ipaddress import ip_network
 
 import pytest
@@ -64,6 +65,13 @@ def test_it_lets_development_be_local(production):
 def test_it_refuses_a_backend_that_cannot_be_used(settings, path):
     settings.VM_BACKEND = {"BACKEND": path, "OPTIONS": {}}
     assert ids(checks.vm_backend()) == ["aiwm.E002"]
+
+
+def test_it_says_how_to_install_what_libvirt_needs(settings, monkeypatch):
+    settings.VM_BACKEND = {"BACKEND": "vmbackends.libvirt.LibvirtBackend", "OPTIONS": {}}
+    monkeypatch.setitem(sys.modules, "vmbackends.libvirt.backend", None)
+    (found,) = checks.vm_backend()
+    assert "requirements-libvirt.txt" in found.hint
 
 
 def test_it_takes_the_backend_of_the_tests():
