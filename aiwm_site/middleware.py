@@ -8,7 +8,6 @@ from collections.abc import Callable
 from io import BytesIO
 
 from django.conf import settings
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.encoding import escape_uri_path
@@ -87,8 +86,8 @@ def _user_id(request: HttpRequest) -> str | None:
 
 
 class AdminNulMiddleware:
-    """Refuses a NUL in what the admin asks the database for unchecked, the address and the ids of the rows chosen in a
-    list: PostgreSQL has no such texts. The API's own paths and parameters are checked where they are read."""
+    """Refuses a NUL in what the admin asks the database for unchecked, be it an address, a cookie or a form: PostgreSQL
+    has no such texts. The API's own paths and parameters are checked where they are read."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -102,7 +101,9 @@ class AdminNulMiddleware:
 def _asks_for_nul(request: HttpRequest) -> bool:
     if "\0" in request.path_info or "%00" in request.META["QUERY_STRING"]:
         return True
-    return any("\0" in chosen for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME))
+    if any("\0" in value for value in request.COOKIES.values()):
+        return True
+    return any("\0" in value for _, values in request.POST.lists() for value in values)
 
 
 class BodyLimitMiddleware:

@@ -245,7 +245,7 @@ def test_a_log_in_without_a_place_to_go_leads_to_the_first_page(operator):
     assert answer["Location"] == reverse("admin:index")
 
 
-@pytest.mark.parametrize("data", [{}, {"username": "x"}, {"password": "x"}, {"username": "a\0b", "password": "x"}])
+@pytest.mark.parametrize("data", [{}, {"username": "x"}, {"password": "x"}])
 def test_a_log_in_form_with_a_field_left_out_comes_back(db, data):
     answer = Client().post(reverse("admin:login"), data)
     assert answer.status_code == 200

@@ -230,10 +230,35 @@ def test_it_asks_the_database_for_no_nul(path):
     assert answer["Content-Type"].startswith("text/html")
 
 
-@pytest.mark.parametrize("page", ["nodes_node", "nodes_network", "accounts_loginfailure", "resources_virtualmachine"])
-def test_it_asks_the_database_for_no_nul_that_was_chosen(db, page):
+@pytest.fixture
+def operator(db):
     client = Client()
     client.force_login(OperatorFactory(is_superuser=True))
+    return client
+
+
+@pytest.mark.parametrize("page", ["nodes_node", "nodes_network", "accounts_loginfailure", "resources_virtualmachine"])
+def test_it_asks_the_database_for_no_nul_that_was_chosen(operator, page):
     for action in ("delete_selected", "retire", "refresh"):
         data = {"action": action, "_selected_action": ["a\0b"], "post": "yes", "confirmed": "yes"}
-        assert client.post(reverse(f"admin:{page}_changelist"), data).status_code == 400
+        assert operator.post(reverse(f"admin:{page}_changelist"), data).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("page", "data"),
+    [("accounts_organization", {"name": "a\0b"}), ("auth_group", {"name": "x", "permissions": ["1", "a\0b"]}),
+     ("accounts_user", {"organization": "a\0b"}), ("nodes_node", {"gpus-0-id": "a\0b"})],
+)  # fmt: skip
+def test_it_asks_the_database_for_no_nul_of_a_form(operator, page, data):
+    assert operator.post(reverse(f"admin:{page}_add"), data).status_code == 400
+
+
+@pytest.mark.parametrize("name", ["sessionid", "csrftoken", "messages"])
+@pytest.mark.parametrize("path", ["/admin/", "/admin/login/", "/admin/nodes/node/"])
+def test_it_asks_the_database_for_no_nul_of_a_cookie(db, name, path):
+    answer = Client(raise_request_exception=False, HTTP_COOKIE=rf'{name}="\000aaaaaaaaaaaaa"').get(path)
+    assert answer.status_code == 400
+
+
+def test_a_cookie_without_nul_is_none_of_its_business(db):
+    assert Client(HTTP_COOKIE=r'sessionid="\001aaaaaaaaaaaaa"').get("/admin/login/").status_code == 200
