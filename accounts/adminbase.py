@@ -6,12 +6,12 @@ from django.contrib import messages
 from django.contrib.admin.utils import unquote
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from unfold.admin import ModelAdmin
 
 from accounts import audit
 from accounts.actors import Actor
 from accounts.models import Organization, User
 from common.addresses import client_address
+from common.admin import CheckedAdmin
 from common.errors import DomainError, ValidationFailed
 
 
@@ -27,7 +27,7 @@ def admin_actor(request: HttpRequest) -> Actor:
     )
 
 
-class RecordingAdmin(ModelAdmin):
+class RecordingAdmin(CheckedAdmin):
     """What a form or an action refuses is shown to the operator, and kept in the audit trail."""
 
     # The last part of the names that the audit trail has for what the form does: `user.change`.
