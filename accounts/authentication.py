@@ -22,11 +22,19 @@ class SwitchedOff(TokenNotValid):
         self.actor = actor
 
 
+class AnotherOrganization(NotFound):
+    """`X-Org-Id` names one in which the caller may not act, `org_id`, or nothing that is an organization."""
+
+    def __init__(self, org_id: str) -> None:
+        super().__init__("There is no such organization.")
+        self.org_id = org_id
+
+
 class AccessTokenAuthentication(BaseAuthentication):
     """`Authorization: Bearer <access>`. `request.user` is an Actor, made from the claims alone.
 
     An operator may do so much that their writes are not left to a token of up to 15 minutes ago: for these, and
-    only these, the user is read again.
+    for what a view calls `read_again`, the user is read again.
     """
 
     def authenticate(self, request: Request) -> tuple[Actor, str] | None:
@@ -48,15 +56,16 @@ class AccessTokenAuthentication(BaseAuthentication):
             address=client_address(request._request),
             request_id=str(getattr(request, "request_id", "")),
         )
-        if actor.is_operator and request.method not in SAFE_METHODS:
-            actor = _read_again(actor)
-        return actor, token
+        return (actor if request.method in SAFE_METHODS else read_again(actor)), token
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="api"'
 
 
-def _read_again(actor: Actor) -> Actor:
+def read_again(actor: Actor) -> Actor:
+    """An operator as they are now; others as their token says. Raises SwitchedOff."""
+    if not actor.is_operator:
+        return actor
     row = (
         User.objects.filter(pk=actor.user_id, is_active=True).values_list("is_staff", "role", "organization_id").first()
     )
@@ -69,11 +78,11 @@ def _read_again(actor: Actor) -> Actor:
 def owning_org(actor: Actor, header: str | None) -> str:
     """The organization that owns what the actor creates: their own, or for an operator the one that `X-Org-Id` names.
 
-    Raises NotFound for one that does not exist, in the same words as for one that is not theirs.
+    Raises AnotherOrganization for one that does not exist, in the same words as for one that is not theirs.
     """
     if header is None or header == actor.org_id:
         return actor.org_id
     known = is_object_id(header) and actor.is_operator and Organization.objects.filter(pk=header).exists()
     if not known:
-        raise NotFound("There is no such organization.")
+        raise AnotherOrganization(header)
     return header

@@ -5,11 +5,13 @@ organization. What truly does not exist is nobody's, and not kept; nor is a faul
 """
 
 import logging
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django import db
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.http import HttpRequest
 from django.urls import ResolverMatch
 from rest_framework.permissions import SAFE_METHODS
@@ -18,7 +20,8 @@ from rest_framework.request import Request
 from accounts import audit
 from accounts.actors import Actor, Via, stranger
 from accounts.adminbase import admin_actor
-from accounts.authentication import SwitchedOff
+from accounts.authentication import AnotherOrganization, SwitchedOff
+from accounts.models import Organization
 from common.addresses import client_address, counted_as
 from common.errors import TokenExpired
 from common.ids import is_object_id, strip_prefix
@@ -35,8 +38,12 @@ _READING = frozenset({"estimate"})
 _LOGIN = "token"
 # What a client does wrong again and again without meaning an object; `throttled` has a row of its own.
 _NOT_KEPT = frozenset({"throttled", "method_not_allowed", "internal", "not_ready"})
-# What of a refused reading is kept: the console is opened by a GET.
-_KEPT_OF_READING = frozenset({"forbidden", "not_found", "action_not_allowed", "unsupported"})
+# What of a refused reading is kept: the console is opened by a GET, and who opens it is read again.
+_KEPT_OF_READING = frozenset({"forbidden", "not_found", "action_not_allowed", "unsupported", "token_not_valid"})
+# Of rows chosen in a list of the admin so many are kept one by one.
+_MOST_CHOSEN = 20
+_ACTION_NAME = re.compile(r"[a-z_]{1,30}")
+_ROW_KEY = re.compile(r"[0-9a-f]{24}|[0-9a-f]{64}")
 
 _VERBS = {"GET": "read", "HEAD": "read", "OPTIONS": "read", "POST": "create", "PUT": "update", "PATCH": "update",
           "DELETE": "delete"}  # fmt: skip
@@ -61,7 +68,7 @@ def record(exc: Exception, problem: Mapping[str, Any], request: Request) -> None
     actor = exc.actor if isinstance(exc, SwitchedOff) else getattr(request, "_user", None)
     if isinstance(actor, Actor):
         try:
-            _of_actor(actor, problem, request, match)
+            _of_actor(actor, exc, problem, request, match)
         except db.Error:
             log.exception("a refusal could not be recorded", extra={"route": match.url_name})
     elif problem["status"] == 401 and match.url_name != _LOGIN and not isinstance(exc, TokenExpired):
@@ -69,25 +76,26 @@ def record(exc: Exception, problem: Mapping[str, Any], request: Request) -> None
 
 
 def record_page(request: HttpRequest, problem: Mapping[str, Any]) -> None:
-    """Keep that a page of the admin was refused with this problem. Raises nothing."""
+    """Keep that a page of the admin was refused with this problem, or what was to be done there. Raises nothing."""
     match = request.resolver_match
     if match is None:
         return
     try:
         actor = admin_actor(request) if request.user.is_authenticated else _stranger(request, "admin")
-        target = _target_of_page(str(match.url_name), str(match.kwargs.get("object_id", "")))
+        tried = _tried_on_page(request, match)
     except db.Error:
         log.exception("a refusal could not be recorded", extra={"route": match.url_name})
         return
-    audit.refused(
-        actor,
-        f"admin.{match.url_name}",
-        code=problem["code"],
-        detail=problem["detail"],
-        object_type=target.type,
-        object_id=target.id,
-        org_id=target.org_id,
-    )
+    for action, target in tried:
+        audit.refused(
+            actor,
+            action,
+            code=problem["code"],
+            detail=problem["detail"],
+            object_type=target.type,
+            object_id=target.id,
+            org_id=target.org_id,
+        )
 
 
 def record_unread(request: HttpRequest, problem: Mapping[str, Any]) -> None:
@@ -96,12 +104,12 @@ def record_unread(request: HttpRequest, problem: Mapping[str, Any]) -> None:
         _of_stranger(problem, request, "request")
 
 
-def _of_actor(actor: Actor, problem: Mapping[str, Any], request: Request, match: ResolverMatch) -> None:
+def _of_actor(actor: Actor, exc: Exception, problem: Mapping[str, Any], request: Request, match: ResolverMatch) -> None:
     route, code = str(match.url_name), problem["code"]
     reads = request.method in SAFE_METHODS or route in _READING
     if reads and code not in _KEPT_OF_READING:
         return
-    target = _target(route, match.kwargs)
+    target = _organization(exc.org_id) if isinstance(exc, AnotherOrganization) else _target(route, match.kwargs)
     if code == "not_found" and (target.org_id is None or actor.sees(target.org_id)):
         return
     audit.refused(
@@ -158,6 +166,11 @@ def _vm(vm_id: str) -> Target | None:
     return Target("vm", *row) if row else None
 
 
+def _organization(org_id: str) -> Target:
+    known = is_object_id(org_id) and Organization.objects.filter(pk=org_id).exists()
+    return Target("organization", org_id, org_id) if known else Target("organization")
+
+
 def _node(node_id: str) -> Target | None:
     known = is_object_id(node_id) and Node._base_manager.filter(pk=node_id).exists()
     return Target("node", node_id) if known else None
@@ -172,6 +185,27 @@ def _target(route: str, arguments: Mapping[str, Any]) -> Target:
         if found is not None:
             return found
     return Target(route.partition("-")[0].removesuffix("s"))
+
+
+def _tried_on_page(request: HttpRequest, match: ResolverMatch) -> list[tuple[str, Target]]:
+    """What a page was asked for and of which object: of a list's action its name, and each row that was chosen."""
+    route = str(match.url_name or "page")
+    if request.method == "POST" and route.endswith("_changelist") and "action" in request.POST:
+        return [(f"{target.type}.{_action_of_list(request)}", target) for target in _chosen(request, route)]
+    return [(f"admin.{route}", _target_of_page(route, str(match.kwargs.get("object_id", ""))))]
+
+
+def _action_of_list(request: HttpRequest) -> str:
+    names = [name for name in request.POST.getlist("action") if _ACTION_NAME.fullmatch(name)]
+    return names[0] if names else "unknown"
+
+
+def _chosen(request: HttpRequest, route: str) -> Iterable[Target]:
+    keys = [key for key in request.POST.getlist(ACTION_CHECKBOX_NAME) if _ROW_KEY.fullmatch(key)][:_MOST_CHOSEN]
+    kind = route.split("_")[1]
+    if kind == "virtualmachine":
+        return [_vm(key) or Target("vm") for key in keys] or [Target("vm")]
+    return [Target(kind, key) for key in keys] or [Target(kind)]
 
 
 def _target_of_page(route: str, object_id: str) -> Target:

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from io import BytesIO
 
 from django.conf import settings
+from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.encoding import escape_uri_path
 from django.utils.functional import SimpleLazyObject
+from rest_framework.permissions import SAFE_METHODS
 
 from aiwm_site import attempts, errors, request_metrics
 from aiwm_site.logs import request_id_var
@@ -104,6 +106,26 @@ def _asks_for_nul(request: HttpRequest) -> bool:
     if any("\0" in value for value in request.COOKIES.values()):
         return True
     return any("\0" in value for _, values in request.POST.lists() for value in values)
+
+
+class AdminOutsidersMiddleware:
+    """Keeps in the audit trail that somebody who is logged in and no operator posted to the admin, which leads them to
+    its log-in like a stranger. It stands below what finds out who they are and whether the form is one of ours."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, *_view: object) -> None:
+        if not errors.is_admin_page(request) or request.method in SAFE_METHODS:
+            return
+        match = request.resolver_match
+        if match is None or match.url_name in ("login", "logout"):
+            return
+        if request.user.is_authenticated and not admin.site.has_permission(request):
+            attempts.record_page(request, errors.of_status(403).data)
 
 
 class BodyLimitMiddleware:

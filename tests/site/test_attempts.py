@@ -83,6 +83,26 @@ def test_an_attempt_on_anothers_task_and_snapshot_is_kept(client_of, user):
     }
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "action"),
+    [("post", "/resources", "vm.create"), ("get", "/organization", "organization.read")],
+)
+def test_an_attempt_to_act_in_another_organization_is_kept_under_it(client_of, user, vm, method, path, action):
+    stranger = UserFactory()
+    body = create_body(NodeFactory())
+    headers = {"X-Org-Id": vm.organization_id}
+    assert getattr(client_of(stranger), method)(path, body, format="json", headers=headers).status_code == 404
+    assert only_entry() == (action, "refused", "not_found", "organization", vm.organization_id, vm.organization_id)
+    assert AuditEntry.objects.get().actor_id == stranger.id
+
+
+@pytest.mark.parametrize("org_id", ["f" * 24, "x", "a'; DROP TABLE"])
+def test_an_organization_that_does_not_exist_is_nobodys(client_of, user, org_id):
+    answer = client_of(user).post("/resources", {}, format="json", headers={"X-Org-Id": org_id})
+    assert answer.status_code == 404
+    assert not AuditEntry.objects.exists()
+
+
 @pytest.mark.parametrize("path", ["/resources/" + "f" * 24, "/resources/short", "/resources/tasks/task-" + "f" * 24])
 def test_what_does_not_exist_is_nobodys(client_of, user, path):
     client = client_of(user)
@@ -204,6 +224,80 @@ def test_a_page_without_permission_is_kept(vm):
         (user.id, "admin", "admin.resources_virtualmachine_vm_delete", vm.id, vm.organization_id, "forbidden"),
         (user.id, "admin", "admin.accounts_organization_changelist", "", None, "forbidden"),
     }
+
+
+@pytest.mark.parametrize(
+    ("permission", "page", "action"),
+    [("view_node", "nodes_node", "mark_lost"), ("view_virtualmachine", "resources_virtualmachine", "stop"),
+     ("view_loginfailure", "accounts_loginfailure", "delete_selected"), ("view_task", "tasks_task", "delete_selected")],
+)  # fmt: skip
+def test_an_action_of_a_list_that_staff_may_not_is_refused_and_kept(vm, permission, page, action):
+    keys = {"nodes_node": vm.node_id, "resources_virtualmachine": vm.id}
+    user, client = staff(permission)
+    key = keys.get(page, "f" * 64)
+    data = {"action": action, "_selected_action": key, "confirmed": "yes", "post": "yes"}
+
+    assert client.post(reverse(f"admin:{page}_changelist"), data).status_code == 403
+
+    noun = "vm" if page == "resources_virtualmachine" else page.split("_")[1]
+    org_id = vm.organization_id if noun == "vm" else None
+    assert only_entry() == (f"{noun}.{action}", "refused", "forbidden", noun, key, org_id)
+    assert AuditEntry.objects.get().actor_id == user.id
+
+
+def test_each_row_that_was_chosen_is_kept_and_of_the_name_only_what_can_be_one(vm):
+    _, client = staff("view_node")
+    chosen = [vm.node_id, NodeFactory().id, "'; DROP TABLE nodes", "9" * 40]
+    data = {"action": "'; DROP TABLE nodes", "_selected_action": chosen}
+
+    assert client.post(reverse("admin:nodes_node_changelist"), data).status_code == 403
+
+    found = AuditEntry.objects.values_list("action", "object_id")
+    assert set(found) == {("node.unknown", vm.node_id), ("node.unknown", chosen[1])}
+
+
+def test_an_action_that_staff_may_is_done(vm):
+    _, client = staff("view_virtualmachine", "change_virtualmachine")
+    data = {"action": "start", "_selected_action": vm.id}
+
+    assert client.post(reverse("admin:resources_virtualmachine_changelist"), data).status_code == 200
+    assert client.post(reverse("admin:resources_virtualmachine_changelist"), {**data, "action": ""}).status_code == 302
+    assert not AuditEntry.objects.exists()
+
+
+@pytest.mark.parametrize("page", ["accounts_organization_add", "nodes_node_changelist", "password_change"])
+def test_a_post_of_a_member_to_the_admin_is_kept(user, page):
+    client = Client()
+    client.force_login(user)
+
+    answer = client.post(reverse(f"admin:{page}"), {"name": "x"})
+
+    assert (answer.status_code, answer["Location"].partition("?")[0]) == (302, "/admin/login/")
+    entry = AuditEntry.objects.get()
+    assert (entry.actor_id, entry.via, entry.outcome, entry.code) == (user.id, "admin", "refused", "forbidden")
+
+
+def test_an_action_of_a_list_that_a_member_posts_is_kept_with_its_object(user, vm):
+    client = Client()
+    client.force_login(user)
+    client.post(reverse("admin:resources_virtualmachine_changelist"), {"action": "stop", "_selected_action": vm.id})
+    assert only_entry() == ("vm.stop", "refused", "forbidden", "vm", vm.id, vm.organization_id)
+
+
+@pytest.mark.parametrize("page", ["login", "logout"])
+def test_to_log_in_or_out_is_everybodys(user, page):
+    client = Client()
+    client.force_login(user)
+    client.post(reverse(f"admin:{page}"))
+    assert not AuditEntry.objects.filter(action=f"admin.{page}").exists()
+
+
+def test_looking_at_the_admin_or_being_nobody_leaves_nothing(user):
+    client = Client()
+    client.post(reverse("admin:accounts_organization_add"), {"name": "x"})
+    client.force_login(user)
+    client.get(reverse("admin:accounts_organization_add"))
+    assert not AuditEntry.objects.exists()
 
 
 def test_a_form_from_elsewhere_is_kept():
