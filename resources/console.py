@@ -7,28 +7,32 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
+from django.db.models import F, Q
 from django.utils import timezone
 
 from accounts import audit
 from accounts.actors import Actor
 from accounts.models import User
 from common.db import atomic
-from common.errors import ActionNotAllowed, Forbidden, NotFound
+from common.errors import ActionNotAllowed, Forbidden
 from common.times import isoformat
-from resources.models import ConsoleToken, VirtualMachine
+from resources.models import ConsoleToken
+from resources.queries import find_vm
 from resources.states import Action, allowed_actions, said, statuses_allowing
 
 CONSOLE_STATUSES = statuses_allowing(Action.CONSOLE)
+# That the VM has not been started anew since the token was given.
+_SAME_RUN = Q(vm__started_at=F("vm_started_at")) | Q(vm__started_at=None, vm_started_at=None)
 
 
 @atomic
-def open_console(actor: Actor, vm: VirtualMachine) -> dict[str, Any]:
+def open_console(actor: Actor, vm_id: str) -> dict[str, Any]:
     """A new token of this caller for this VM, and where to use it.
 
-    Raises Forbidden for a viewer, ActionNotAllowed where the VM has no screen to show, NotFound.
+    The VM is held, so that a stop at the same moment comes after the token, and closes it, or before, and there is
+    none. Raises Forbidden for a viewer, ActionNotAllowed where the VM has no screen to show, NotFound.
     """
-    if vm.deleted_at is not None or not actor.sees(vm.organization_id):
-        raise NotFound("There is no such VM")
+    vm = find_vm(actor, vm_id, hold=True)
     actor.require_write()
     if actor.user_id is None:
         raise Forbidden("Only a user may open a console.")
@@ -42,7 +46,9 @@ def open_console(actor: Actor, vm: VirtualMachine) -> dict[str, Any]:
         )
     token = secrets.token_urlsafe(32)
     expires_at = timezone.now() + timedelta(minutes=settings.CONSOLE_MINUTES)
-    ConsoleToken.objects.create(digest=_digest(token), vm_id=vm.id, user_id=actor.user_id, expires_at=expires_at)
+    ConsoleToken.objects.create(
+        digest=_digest(token), vm_id=vm.id, vm_started_at=vm.started_at, user_id=actor.user_id, expires_at=expires_at
+    )
     audit.record(actor, "vm.console", object_type="vm", object_id=vm.id, org_id=vm.organization_id)
     return {
         "resourceId": vm.id,
@@ -67,7 +73,7 @@ def valid_token(token: str) -> ConsoleToken | None:
     session = (
         ConsoleToken.objects.select_related("vm")
         .filter(digest=_digest(token), expires_at__gt=timezone.now())
-        .filter(vm__deleted_at=None, vm__status__in=CONSOLE_STATUSES)
+        .filter(_SAME_RUN, vm__deleted_at=None, vm__status__in=CONSOLE_STATUSES)
         .first()
     )
     if session is None:

@@ -191,10 +191,14 @@ class MetricsHour(models.Model):
 
 
 class ConsoleToken(models.Model):
-    """A console session that was asked for. The token itself is shown once; this keeps its SHA-256."""
+    """A console session that was asked for. The token itself is shown once; this keeps its SHA-256.
+
+    `vm_started_at` is the VM's `started_at` of then: it is for this run of the VM and for no later one.
+    """
 
     digest = models.CharField(primary_key=True, max_length=64)
     vm = models.ForeignKey(VirtualMachine, on_delete=models.PROTECT, related_name="+")
+    vm_started_at = models.DateTimeField(null=True)
     user_id = ObjectIdField()
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(db_index=True)

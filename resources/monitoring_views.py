@@ -6,6 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
+from accounts.authentication import read_again
 from common.errors import ValidationFailed
 from common.paging import parameter_faults, parse_page
 from resources import console, documentation, events, logs, metrics
@@ -51,6 +52,5 @@ class EventsView(ViewSet):
 class ConsoleView(ViewSet):
     @extend_schema(**documentation.CONSOLE)
     def retrieve(self, request: Request, resource_id: str) -> Response:
-        actor = actor_of(request)
-        answer = console.open_console(actor, find_vm(actor, resource_id))
+        answer = console.open_console(read_again(actor_of(request)), resource_id)
         return Response(answer, headers={"Cache-Control": "no-store"})

@@ -149,7 +149,9 @@ def _columns_for(vm: VirtualMachine, state: DomainState) -> Mapping[str, Any]:
     if vm.status == Status.RUNNING or came_back or vm.status == Status.STOPPED:
         match state.power:
             case Power.RUNNING if vm.status != Status.RUNNING:
-                return {"status": Status.RUNNING, "desired_on": True, "started_at": vm.started_at or now,
+                # What was in error has run all the while; what was off was started from elsewhere.
+                since = now if vm.status == Status.STOPPED else vm.started_at or now
+                return {"status": Status.RUNNING, "desired_on": True, "started_at": since,
                         "stopped_at": None, **well, **_address(vm, state)}  # fmt: skip
             case Power.RUNNING:
                 return _address(vm, state)
@@ -201,6 +203,7 @@ def _start_again(vm: VirtualMachine, why: str) -> None:
         error_reason="",
     )  # fmt: skip
     if taken:
+        console.close_consoles(vm.id)
         logs.record(vm.id, "warning", why)
     else:
         task.delete()

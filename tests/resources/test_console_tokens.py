@@ -1,18 +1,21 @@
 """Who gets a console, where, and when it is dead."""
 
 import hashlib
+import threading
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import time_machine
+from django.db import connection
 
 from accounts.actors import SYSTEM, Actor
 from accounts.models import AuditEntry, Organization, Role
 from common.errors import ActionNotAllowed, Forbidden, NotFound
-from resources import console
-from resources.models import ConsoleToken
+from resources import actions, console
+from resources.models import ConsoleToken, VirtualMachine
 from resources.states import Status
+from tasks.worker import drain
 from tests.factories import OperatorFactory, OrganizationFactory, UserFactory
 from tests.resources.rows import vm_row
 
@@ -39,7 +42,7 @@ def vm(user):
 
 def opened(user, vm):
     """The token of a console just opened."""
-    answer = console.open_console(Actor.of(user, via="api"), vm)
+    answer = console.open_console(Actor.of(user, via="api"), vm.id)
     return parse_qs(urlsplit(answer["url"]).query)["token"][0]
 
 
@@ -49,7 +52,7 @@ def opened(user, vm):
 def test_it_opens_a_console(settings, user, vm):
     settings.PUBLIC_URL = "https://aiwm.example.com"
 
-    answer = console.open_console(Actor.of(user, via="api"), vm)
+    answer = console.open_console(Actor.of(user, via="api"), vm.id)
 
     token = answer["viewerUrl"].partition("#token=")[2]
     assert len(token) >= 43
@@ -67,7 +70,7 @@ def test_it_opens_a_console(settings, user, vm):
 def test_the_socket_is_plain_where_the_site_is(settings, user, vm):
     settings.PUBLIC_URL = "http://localhost:3305"
 
-    answer = console.open_console(Actor.of(user, via="api"), vm)
+    answer = console.open_console(Actor.of(user, via="api"), vm.id)
 
     assert answer["url"].startswith(f"ws://localhost:3305/console/vm-{vm.id}?token=")
 
@@ -88,7 +91,7 @@ def test_each_opening_has_a_token_of_its_own(user, vm):
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.DEPLOYING, Status.STOPPING, Status.STOPPED, Status.FAILED])
 def test_a_vm_without_a_screen_has_no_console(user, status):
     with pytest.raises(ActionNotAllowed) as raised:
-        console.open_console(Actor.of(user, via="api"), vm_row(status, user=user))
+        console.open_console(Actor.of(user, via="api"), vm_row(status, user=user).id)
 
     assert raised.value.extra["currentStatus"] == status
     assert "console" not in raised.value.extra["allowedActions"]
@@ -104,22 +107,46 @@ def test_a_viewer_has_none_whatever_the_status(user):
 
     for status in (Status.RUNNING, Status.STOPPED):
         with pytest.raises(Forbidden):
-            console.open_console(Actor.of(viewer, via="api"), vm_row(status, user=user))
+            console.open_console(Actor.of(viewer, via="api"), vm_row(status, user=user).id)
 
 
 def test_another_organizations_vm_is_not_there(vm):
     with pytest.raises(NotFound):
-        console.open_console(Actor.of(UserFactory(), via="api"), vm)
+        console.open_console(Actor.of(UserFactory(), via="api"), vm.id)
 
 
 def test_a_deleted_vm_is_not_there(user):
     with pytest.raises(NotFound):
-        console.open_console(Actor.of(user, via="api"), vm_row(user=user, deleted_at=NOW))
+        console.open_console(Actor.of(user, via="api"), vm_row(user=user, deleted_at=NOW).id)
 
 
 def test_the_system_has_no_eyes(vm):
     with pytest.raises(Forbidden, match="Only a user"):
-        console.open_console(SYSTEM, vm)
+        console.open_console(SYSTEM, vm.id)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite lets one transaction write at a time")
+def test_a_stop_at_the_same_moment_leaves_no_token(monkeypatch, user, vm):
+    def stop():
+        actions.stop(Actor.of(user, via="api"), vm.id)
+        connection.close()
+
+    stopping = threading.Thread(target=stop)
+    make = console.secrets.token_urlsafe
+
+    def stop_first(size):  # after the VM was read, and before there is a token
+        stopping.start()
+        stopping.join(0.5)
+        return make(size)
+
+    monkeypatch.setattr(console.secrets, "token_urlsafe", stop_first)
+    opened(user, vm)
+    stopping.join()
+
+    vm.refresh_from_db()
+    assert vm.status == Status.STOPPING
+    assert not ConsoleToken.objects.exists()
 
 
 # Being valid
@@ -162,6 +189,30 @@ def test_a_token_is_dead_at_once_when_access_ends(change, user, vm):
     change(vm, user)
     vm.save()
     user.save()
+
+    assert console.valid_token(token) is None
+
+
+def test_a_token_of_an_earlier_run_is_dead_though_nobody_closed_it(monkeypatch, clock, user, vm):
+    token = opened(user, vm)
+    monkeypatch.setattr(console, "close_consoles", lambda _: None)
+    clock.shift(60)
+
+    actions.restart(Actor.of(user, via="api"), vm.id)
+    drain(ignore_waits=True)
+
+    vm.refresh_from_db()
+    assert vm.status == Status.RUNNING
+    assert console.valid_token(token) is None
+    assert console.valid_token(opened(user, vm))
+
+
+def test_a_vm_that_never_came_up_has_a_console_of_its_own(user):
+    vm = vm_row(Status.ERROR, user=user, started_at=None)
+    token = opened(user, vm)
+    assert console.valid_token(token)
+
+    VirtualMachine.objects.filter(pk=vm.id).update(started_at=NOW)
 
     assert console.valid_token(token) is None
 

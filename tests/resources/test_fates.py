@@ -8,7 +8,8 @@ from django.utils import timezone
 from accounts.actors import Actor
 from nodes.models import Claim, Node
 from resources import actions, secrets
-from resources.models import LogEntry, SecretKind, VirtualMachine, VmSecret
+from resources.console import open_console
+from resources.models import ConsoleToken, LogEntry, SecretKind, VirtualMachine, VmSecret
 from resources.reconcile import sweep_all
 from resources.states import Status
 from snapshots.models import Snapshot, SnapshotStatus
@@ -311,6 +312,41 @@ class TestTheNodesReturn:
         on.refresh_from_db()
         off.refresh_from_db()
         assert (on.status, off.status) == (Status.RUNNING, Status.STOPPED)
+
+    def test_after_a_reboot_its_consoles_are_closed(self, backend, user):
+        vm = vm_in(user, Status.RUNNING)
+        open_console(Actor.of(user, via="api"), vm.id)
+        sweep_all()
+        assert ConsoleToken.objects.exists()
+        backend.boot_id = "after-the-reboot"
+        backend.states = {vm.id: DomainState(Power.OFF)}
+
+        sweep_all()
+
+        vm.refresh_from_db()
+        assert vm.status == Status.DEPLOYING
+        assert not ConsoleToken.objects.exists()
+
+    def test_one_that_was_off_and_is_seen_running_has_run_since_now(self, backend, user):
+        before = timezone.now() - timedelta(days=2)
+        vm = vm_in(user, Status.STOPPED, started_at=before)
+        backend.states[vm.id] = DomainState(Power.RUNNING)
+
+        sweep_all()
+
+        vm.refresh_from_db()
+        assert vm.status == Status.RUNNING
+        assert vm.started_at > before
+
+    def test_one_that_was_out_of_reach_has_run_all_the_while(self, backend, user):
+        vm = vm_in(user, Status.ERROR, error_reason="node_absent")
+        before = vm.started_at
+        backend.states[vm.id] = DomainState(Power.RUNNING)
+
+        sweep_all()
+
+        vm.refresh_from_db()
+        assert (vm.status, vm.started_at) == (Status.RUNNING, before)
 
 
 class TestAFirstDeployThatWasGivenUp:

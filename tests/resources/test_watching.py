@@ -154,6 +154,30 @@ def test_there_is_no_console_in_other_statuses(client_of, status):
     assert (answer.status_code, answer.json()["code"]) == (409, "action_not_allowed")
 
 
+def test_there_is_no_console_for_an_operator_who_was_switched_off(client_of):
+    operator = OperatorFactory()
+    vm = own_vm(UserFactory(), Status.RUNNING)
+    client = client_of(operator)
+    assert client.get(f"/resources/{vm.id}/console").status_code == 200
+
+    operator.is_active = False
+    operator.save()
+    answer = client.get(f"/resources/{vm.id}/console")
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "token_not_valid")
+
+
+def test_there_is_no_console_of_others_for_who_is_no_operator_any_more(client_of):
+    operator = OperatorFactory()
+    vm = own_vm(UserFactory(), Status.RUNNING)
+    client = client_of(operator)
+
+    operator.is_staff = False
+    operator.save()
+
+    assert client.get(f"/resources/{vm.id}/console").status_code == 404
+
+
 def test_there_is_no_console_for_a_viewer(client_of):
     user = UserFactory(role=Role.VIEWER)
 

@@ -326,6 +326,14 @@ def test_who_was_switched_off_since_is_named(vm):
     assert (entry.outcome, entry.code) == ("refused", "token_not_valid")
 
 
+def test_a_console_that_who_was_switched_off_asks_for_is_kept(vm):
+    operator = OperatorFactory()
+    client = APIClient(HTTP_AUTHORIZATION=f"Bearer {tokens.issue(operator).access}")
+    User.objects.filter(pk=operator.pk).update(is_active=False)
+    assert client.get(f"/resources/{vm.id}/console").status_code == 401
+    assert only_entry() == ("vm.console", "refused", "token_not_valid", "vm", vm.id, vm.organization_id)
+
+
 @pytest.mark.parametrize(
     "path", ["/", "/docs", "/schema", "/healthz", "/readyz", "/metrics", f"/console/view/vm-{'a' * 24}"]
 )
