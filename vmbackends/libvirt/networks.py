@@ -15,7 +15,7 @@ from vmbackends.libvirt.xml import nwfilters
 from vmbackends.libvirt.xml.interfaces import PLACE_OF_VLAN
 
 _NO_FILTERS = "libvirt has no network filters, which keep VMs from using each other's addresses"
-_INSTALL = "Install libvirt-daemon-driver-nwfilter (Debian 12: libvirt-daemon) and ebtables, and restart libvirt"
+_INSTALL = "Install libvirt-daemon-driver-nwfilter (in Debian 12 a part of libvirt-daemon) and ebtables (iptables)."
 
 
 def filter_for(connection: Connection, node: NodeRef, vm: VmSpec) -> str | None:
@@ -31,7 +31,7 @@ def filter_for(connection: Connection, node: NodeRef, vm: VmSpec) -> str | None:
     except libvirt.libvirtError as e:
         if e.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
             raise
-        raise NotSupported(f"On node {node.name} {_NO_FILTERS}. {_INSTALL}.", code=e.get_error_code()) from e
+        raise NotSupported(f"On node {node.name} {_NO_FILTERS}. {_INSTALL}", code=e.get_error_code()) from e
     return name
 
 
@@ -40,7 +40,7 @@ def lacks(connection: Connection, node: NodeRef) -> tuple[Lack, ...]:
     settings = node.settings
     found = []
     if not settings.openvswitch and not _has_filters(connection):
-        found.append(Lack(_NO_FILTERS, _INSTALL))
+        found.append(Lack(f"Its {_NO_FILTERS}.", _INSTALL))
     names = _interfaces(connection)
     if names is not None:
         found += [_no_bridge(bridge, settings) for bridge in _bridges(settings) if not _is_any(bridge, names)]
@@ -94,8 +94,8 @@ def _is_any(bridge: str, names: set[str]) -> bool:
 
 def _no_bridge(bridge: str, settings: NodeSettings) -> Lack:
     if settings.openvswitch:
-        return Lack(f"There is no Open vSwitch bridge {bridge}", f"Make it: ovs-vsctl add-br {bridge}")
+        return Lack(f"It has no Open vSwitch bridge {bridge}.", f"ovs-vsctl add-br {bridge}")
     if PLACE_OF_VLAN in bridge:
-        what = f"There is no bridge for any VLAN, named {bridge}"
-        return Lack(what, "Make one for each VLAN with the VLAN's interface in it, or correct the node's bridge")
-    return Lack(f"There is no bridge {bridge}", "Make it, or correct the node's bridges")
+        mend = "Make one for each VLAN, with the VLAN's interface in it, or correct the node's bridge."
+        return Lack(f"It has no bridge for any VLAN, named {bridge}.", mend)
+    return Lack(f"It has no bridge {bridge}.", "Make it, or correct the node's untagged bridge.")
