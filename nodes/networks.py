@@ -25,12 +25,25 @@ def faults(
     """
     network = one_or_none(Network.objects.filter(segment=segment, vlan_id=vlan_id or 0))
     if network is None:
-        open_to_all = vlan_id is None or settings.OPEN_VLANS
-        return [] if open_to_all else [_unknown(vlan_id)]
+        return [] if _is_open_without_row(vlan_id) else [_unknown(vlan_id)]
     owners = set(network.organizations.values_list("pk", flat=True))
     if owners and org_id not in owners:
         return [_closed(network) if is_operator else _unknown(vlan_id)]
     return _address_faults(network, ip_address, gateway)
+
+
+def is_open(org_id: str, segment: str, vlan_id: int | None) -> bool:
+    """Whether VMs of this organization may be on this network now: one query."""
+    owners = list(
+        Network.objects.filter(segment=segment, vlan_id=vlan_id or 0).order_by().values_list("organizations", flat=True)
+    )
+    if not owners:
+        return _is_open_without_row(vlan_id)
+    return org_id in owners or None in owners  # one of no organizations is open to all
+
+
+def _is_open_without_row(vlan_id: int | None) -> bool:
+    return vlan_id is None or bool(settings.OPEN_VLANS)
 
 
 def usable_subnet(text: str) -> IPv4Network:

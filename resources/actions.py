@@ -31,7 +31,7 @@ from common.ids import new_object_id
 from nodes import claims, networks
 from nodes.images import image_spec, kept_of, with_kept
 from nodes.models import Image, Node, NodeImage
-from resources import console, holdings, logs, secrets
+from resources import console, holdings, logs, secrets, vlans
 from resources.config import (
     CreateBody,
     VirtualMachineConfig,
@@ -148,8 +148,15 @@ def _apply(
     if changed - {"name", "description"}:
         require(vm, Action.EDIT, None)
         _refuse_late_edits(vm, body, changed)
-        new_gpus = bool(changed & {"nodeId", "config.gpuConfig"})
-        node = _checked_node(actor, vm.organization_id, vm.id, body, new_gpus, new_disk=not vm.deployed)
+        node = _checked_node(
+            actor,
+            vm.organization_id,
+            vm.id,
+            body,
+            new_gpus=bool(changed & {"nodeId", "config.gpuConfig"}),
+            new_disk=not vm.deployed,
+            new_network=bool(changed & {"nodeId", "config.networkConfig"}),
+        )
         held = Wants(vm.config, vm.snapshots_gb)
         columns["allocated_gpu"] = holdings.change(vm, node, held, Wants(body.config, vm.snapshots_gb))
         columns |= {"node": node, **_config_columns(body.config)}
@@ -215,6 +222,7 @@ def delete(actor: Actor, vm_id: str, if_match: Collection[int] | None = None) ->
 def start(actor: Actor, vm_id: str, if_match: Collection[int] | None = None) -> Task:
     """Deploy a VM that has nothing on its node yet, or power on one that has."""
     vm = ready_for(actor, vm_id, Action.START, if_match)
+    vlans.require_open(vm)
     task = enqueue_for(actor, vm, "vm-start" if vm.deployed else "vm-deploy")
     now = timezone.now()
     claim(vm, Action.START, task, desired_on=True, desired_since=now, deployed=True, error_message="", error_reason="")
@@ -237,6 +245,7 @@ def stop(actor: Actor, vm_id: str, force: bool = False, if_match: Collection[int
 def restart(actor: Actor, vm_id: str, force: bool = False, if_match: Collection[int] | None = None) -> Task:
     """Stop it as `stop` does, define it anew from its config and disk, and power it on."""
     vm = ready_for(actor, vm_id, Action.RESTART, if_match)
+    vlans.require_open(vm)
     task = enqueue_for(actor, vm, "vm-restart", force=force)
     now = timezone.now()
     claim(vm, Action.RESTART, task, desired_on=True, desired_since=now, error_message="", error_reason="")
@@ -363,21 +372,26 @@ def _config_columns(config: VirtualMachineConfig) -> dict[str, Any]:
 
 
 def _checked_node(
-    actor: Actor, org_id: str, vm_id: str, body: CreateBody, new_gpus: bool = True, new_disk: bool = True
+    actor: Actor,
+    org_id: str,
+    vm_id: str,
+    body: CreateBody,
+    *,
+    new_gpus: bool = True,
+    new_disk: bool = True,
+    new_network: bool = True,
 ) -> Node:
     """The node that a body names, once nothing is wrong that the schema cannot know: before anything is reserved.
 
     `new_gpus` off: it has its GPUs already, and keeps them also where the node reports them no more. `new_disk` off:
-    its disk was made of the image as that was then.
+    its disk was made of the image as that was then. `new_network` off: it may be edited though its network was taken
+    away since, and is refused where it would be put on it.
     Raises ValidationFailed with every fault, or Unsupported for an image that the node does not have.
     """
     node, has_image, kept = _node_and_image(body)
     faults = [] if node else [FieldError("nodeId", "not_found", "There is no such node")]
     if node:
-        network = body.config.network_config
-        faults += networks.faults(
-            org_id, actor.is_operator, node.segment, network.vlan_id, network.ip_address, network.gateway
-        )
+        faults += _network_faults(actor, org_id, body.config, node) if new_network else []
         faults += _gpu_faults(body.config, node) if new_gpus else []
     if kept and new_disk and body.config.disk_gb < kept.least_disk_gb:
         message = f"Must be at least {kept.least_disk_gb}, as the disk of the image {kept.os_image} is"
@@ -405,6 +419,13 @@ def _node_and_image(body: CreateBody) -> tuple[Node | None, bool, Image | None]:
     if image is None:
         return one_or_none(Node.objects.filter(pk=body.node_id)), False, None
     return image.node, True, kept_of(image)
+
+
+def _network_faults(actor: Actor, org_id: str, config: VirtualMachineConfig, node: Node) -> list[FieldError]:
+    network = config.network_config
+    return networks.faults(
+        org_id, actor.is_operator, node.segment, network.vlan_id, network.ip_address, network.gateway
+    )
 
 
 def _gpu_faults(config: VirtualMachineConfig, node: Node) -> list[FieldError]:

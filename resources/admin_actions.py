@@ -9,7 +9,7 @@ from accounts import audit
 from accounts.actors import Actor
 from common.errors import Conflict, DomainError, Locked, NotFound
 from common.ids import is_object_id
-from resources import actions
+from resources import actions, vlans
 from resources.models import VirtualMachine
 from resources.states import Action
 from tasks.models import Task
@@ -79,13 +79,15 @@ def _run_one(verb: Verb, actor: Actor, vm_id: str, name: str | None, org_id: str
 # What each verb asks of a VM, and what it will do
 
 
-def _needs(action: Action, *, node: bool = True) -> Callable[[VirtualMachine], None]:
+def _needs(action: Action, *, node: bool = True, network: bool = False) -> Callable[[VirtualMachine], None]:
     def refuse(vm: VirtualMachine) -> None:
         if vm.deleted_at is not None:
             raise NotFound("This VM is deleted")
         actions.require(vm, action, None)
         if node:
             actions.require_node(vm.node)
+        if network:
+            vlans.require_open(vm)
 
     return refuse
 
@@ -140,15 +142,18 @@ def _force_stop(actor: Actor, vm_id: str) -> Task:
     return actions.stop(actor, vm_id, force=True)
 
 
-START = Verb("start", "Start", "operate", actions.start, _needs(Action.START), _start_effect, "start requested")
+START = Verb(
+    "start", "Start", "operate", actions.start, _needs(Action.START, network=True), _start_effect, "start requested"
+)
 STOP = Verb("stop", "Stop", "operate", actions.stop, _needs(Action.STOP), _stop_effect, "stop requested")
 FORCE_STOP = Verb(
     "force_stop", "Force stop", "operate", _force_stop, _needs(Action.STOP), _force_stop_effect,
     "stop by force requested", dangerous=True,
 )  # fmt: skip
 RESTART = Verb(
-    "restart", "Restart", "operate", actions.restart, _needs(Action.RESTART), _restart_effect, "restart requested"
-)
+    "restart", "Restart", "operate", actions.restart, _needs(Action.RESTART, network=True), _restart_effect,
+    "restart requested",
+)  # fmt: skip
 DELETE = Verb(
     "delete", "Delete", "remove", actions.delete, _needs(Action.DELETE, node=False), _delete_effect, "deleted",
     dangerous=True,

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from nodes.queries import node_ref
-from resources import logs, secrets, settle
+from resources import logs, secrets, settle, vlans
 from resources.models import VirtualMachine
 from resources.specs import vm_spec
 from tasks.engine import Run
@@ -82,6 +82,9 @@ def _remove_seed(run: Run) -> None:
 
 def _define(run: Run) -> None:
     node, vm = load(run)
+    why = vlans.refusal(vm)  # asked again: its task may have waited for a node since
+    if why is not None:
+        raise Refused(why)
     get_backend().define(node, vm_spec(vm))
 
 

@@ -18,7 +18,7 @@ from common.db import atomic
 from nodes import sweep
 from nodes.models import Node
 from nodes.queries import node_ref
-from resources import console, logs, strays
+from resources import console, logs, strays, vlans
 from resources.looks import Looks, Noticed
 from resources.models import VirtualMachine
 from resources.settle import NODE_ABSENT
@@ -127,11 +127,11 @@ def _settle_seen(node: Node, vms: Sequence[VirtualMachine], seen: Observation) -
 def settle_observation(vm: VirtualMachine, state: DomainState, rebooted: bool) -> None:
     """Bring one VM's row to what its node shows."""
     if rebooted and vm.desired_on and state.power is Power.OFF and _was_on(vm):
-        _start_again(vm, "The node was restarted; the VM is started again")
+        _start_again(vm, "The node was restarted; the VM is started again", state)
         return
     if vm.started_at is None and vm.desired_on and state.power is Power.RUNNING and _was_on(vm):
         # Its first deploy was given up, and yet it runs: its seed, with the password, is still to be removed.
-        _start_again(vm, "The node is back; the deploy is brought to its end")
+        _start_again(vm, "The node is back; the deploy is brought to its end", state)
         return
     columns = _columns_for(vm, state)
     if columns:
@@ -195,8 +195,13 @@ def _write(vm: VirtualMachine, columns: Mapping[str, Any], state: DomainState) -
 
 
 @atomic
-def _start_again(vm: VirtualMachine, why: str) -> None:
-    """What was meant to be on comes on again. The node's slots keep it to two at a time."""
+def _start_again(vm: VirtualMachine, why: str, state: DomainState) -> None:
+    """What was meant to be on comes on again, unless its network was taken away since. The node's slots keep it to
+    two at a time."""
+    closed = vlans.refusal(vm)
+    if closed is not None:
+        _write(vm, {"status": Status.ERROR, "error_message": closed, "error_reason": ""}, state)
+        return
     task = _system_task(vm, "vm-start")
     taken = VirtualMachine.objects.filter(pk=vm.id, task=None, version=vm.version, deleted_at=None).update(
         task=task, status=Status.DEPLOYING, version=F("version") + 1, updated_at=timezone.now(), error_message="",

@@ -190,9 +190,9 @@ def test_it_writes_each_row_once(client_of, django_assert_num_queries):
     user = UserFactory()
     vm, client = own_vm(user), client_of(user)
 
-    # Whether the caller may know of the VM, and the VM; its task, the VM, log and audit trail between two of a
-    # savepoint. PostgreSQL notifies the workers besides.
-    with django_assert_num_queries(2 + 4 + 2 + (connection.vendor == "postgresql")):
+    # Whether the caller may know of the VM, the VM, and whose its network is; its task, the VM, log and audit trail
+    # between two of a savepoint. PostgreSQL notifies the workers besides.
+    with django_assert_num_queries(3 + 4 + 2 + (connection.vendor == "postgresql")):
         assert client.post(f"/resources/{vm.id}/start").status_code == 202
 
 
