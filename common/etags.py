@@ -12,6 +12,11 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
+def viewers_etag(version: int) -> str:
+    """Of what a viewer is shown without what they may not do. It is no version that `If-Match` could ask for."""
+    return f'"{version}-viewer"'
+
+
 def required_versions(header: str | None) -> frozenset[int] | None:
     """The versions of which `If-Match` asks for one, or None where it asks for none (no header, or `*`).
 

@@ -14,7 +14,7 @@ from rest_framework.viewsets import ViewSet
 from accounts.actors import Actor
 from accounts.authentication import owning_org
 from accounts.idempotency import idempotent, idempotent_after_preparing
-from common.etags import etag, is_unchanged, required_versions
+from common.etags import etag, is_unchanged, required_versions, viewers_etag
 from common.validation import EmptyBody, parse
 from nodes.models import NodeImage
 from resources import actions, documentation
@@ -76,7 +76,7 @@ class VirtualMachineView(ViewSet):
     def retrieve(self, request: Request, resource_id: str) -> Response:
         actor = actor_of(request)
         row = find_row(actor, resource_id)
-        headers = {"ETag": etag(row.version)}
+        headers = {"ETag": etag(row.version) if actor.may_write else viewers_etag(row.version)}
         if is_unchanged(request.headers.get("If-None-Match"), headers["ETag"]):
             return Response(status=304, headers=headers)
         return Response(detail_document(row, actor.may_write), headers=headers)

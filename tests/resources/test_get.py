@@ -33,6 +33,39 @@ def test_it_answers_304_to_who_has_it_already(client_of):
     assert (answer.status_code, answer.content) == (304, b"")
 
 
+@pytest.mark.parametrize("role", [Role.MEMBER, Role.VIEWER])
+def test_it_answers_200_to_who_has_it_as_another_role(client_of, role):
+    user = UserFactory(role=role)
+    vm = own_vm(user)
+    tag = client_of(user).get(f"/resources/{vm.id}")["ETag"]
+    assert client_of(user).get(f"/resources/{vm.id}", HTTP_IF_NONE_MATCH=tag).status_code == 304
+
+    user.role = Role.VIEWER if role == Role.MEMBER else Role.MEMBER
+    user.save()
+    answer = client_of(user).get(f"/resources/{vm.id}", HTTP_IF_NONE_MATCH=tag)
+
+    assert answer.status_code == 200
+    assert ("allowedActions" in answer.json()) == (user.role == Role.MEMBER)
+
+
+def test_a_viewers_tag_is_no_version_to_ask_for(client_of):
+    user = UserFactory(role=Role.VIEWER)
+    vm = own_vm(user)
+    tag = client_of(user).get(f"/resources/{vm.id}")["ETag"]
+    assert tag == '"1-viewer"'
+
+    user.role = Role.MEMBER
+    user.save()
+    answer = client_of(user).patch(f"/resources/{vm.id}", {"name": "new"}, format="json", HTTP_IF_MATCH=tag)
+
+    assert (answer.status_code, answer.json()["code"]) == (412, "precondition_failed")
+
+
+def test_an_operator_who_is_a_viewer_at_home_has_the_tag_of_writers(client_of):
+    answer = client_of(OperatorFactory(role=Role.VIEWER)).get(f"/resources/{VirtualMachineFactory().id}")
+    assert answer["ETag"] == '"1"'
+
+
 def test_it_tells_a_viewer_of_no_actions(client_of):
     user = UserFactory(role=Role.VIEWER)
 
