@@ -75,7 +75,7 @@ def _dnsmasq(folder: Path, lan: Lan) -> list[str]:
     return [
         "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--port=0", "--pid-file=",
         f"--dhcp-leasefile={folder}/leases", f"--log-facility={folder}/dnsmasq.log", f"--interface={lan.bridge}",
-        "--bind-interfaces", "--dhcp-authoritative", f"--dhcp-option=option:router,{lan.gateway}",
+        "--bind-interfaces", "--dhcp-authoritative", "--no-ping", f"--dhcp-option=option:router,{lan.gateway}",
         f"--dhcp-range={lan.network[100]},{lan.network[199]},1h",
     ]  # fmt: skip
 

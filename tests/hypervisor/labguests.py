@@ -55,7 +55,7 @@ class Guest:
     def log(self):
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
-    def wait_for_boot(self, times=1, within_s=60):
+    def wait_for_boot(self, times=1, within_s=180):
         wait(lambda: len(re.findall(" finished at .*\n", self.log())) >= times, within_s)
 
     def remove(self):
