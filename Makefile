@@ -15,7 +15,8 @@ COMPILE := $(BIN)/pip-compile -q --generate-hashes --strip-extras --allow-unsafe
 RUN := $(if $(filter postgres%,$(DATABASE_URL)),.venv/.run-postgres,.venv/.run)
 
 .DEFAULT_GOAL := help
-.PHONY: help serve worker test test-fast lint format bench requirements install install-dev clean
+.PHONY: help serve worker lab lab-down test test-fast lint format bench requirements install install-dev clean
+.PHONY: libvirt-if-possible
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -26,7 +27,13 @@ serve: $(RUN) ## install, migrate, seed the demo and run everything at http://lo
 worker: $(RUN) ## one more worker
 	@exec $(BIN)/python manage.py worker
 
-test: lint ## all that must hold before a change goes in
+lab: .venv/.run .venv/.libvirt ## two hypervisors on this machine (root on Debian), and the site on them (PORT, WORKERS)
+	@exec $(BIN)/python -m lab serve --port $(PORT) --workers $(WORKERS)
+
+lab-down: .venv/bin/python ## remove the lab's hypervisors, their VMs and its site
+	@$(BIN)/python -m lab down
+
+test: lint libvirt-if-possible ## all that must hold before a change goes in
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check
 	$(BIN)/python -m pytest -n 2
@@ -68,6 +75,15 @@ clean: ## remove what was installed and built; the data under var/ stays
 .venv/.run-postgres: requirements-postgres.txt | .venv/bin/python
 	$(INSTALL) -r requirements-postgres.txt
 	@touch $@
+
+# libvirt-python comes as source alone, and is compiled against Debian's libvirt.
+.venv/.libvirt: requirements-libvirt.txt | .venv/bin/python
+	$(BIN)/python -m lab packages
+	$(INSTALL) -r requirements-libvirt.txt
+	@touch $@
+
+libvirt-if-possible: .venv/.dev
+	@if $(BIN)/python -m lab possible; then $(MAKE) .venv/.libvirt; elif [ -n "$$CI" ]; then exit 1; fi
 
 .venv/.dev: requirements-dev.txt | .venv/bin/python
 	$(INSTALL) -r requirements-dev.txt

@@ -1,15 +1,16 @@
-"""Hypervisors to try AIWM on: `python -m lab up`, `down`, `status`, `images`, `packages`.
+"""Hypervisors to try AIWM on: `python -m lab serve`, `up`, `down`, `status`, `images`, `packages`, `possible`.
 
 They are below AIWM_LAB, by default var/lab, and run until `down`, which deletes them and the disks in them; only the
 cache of built images stays.
 """
 
 import argparse
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import packages
+from . import packages, site
 from .debian import debian
 from .guest import tiny
 from .node import Node
@@ -32,10 +33,11 @@ def up() -> None:
 
 
 def down() -> None:
-    """Stop the nodes and delete them with their disks."""
+    """Stop the nodes and delete them with their disks, and the site on them."""
     packages.check()
     for node in nodes():
         node.remove()
+    shutil.rmtree(lab_folder() / "site", ignore_errors=True)
     print("The lab's nodes are gone.")
 
 
@@ -77,6 +79,12 @@ def _shown(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
+def serve(port: int, workers: int) -> None:
+    """Start the nodes and a site on them; Ctrl-C stops the site."""
+    up()
+    site.serve(nodes(), port, workers)
+
+
 COMMANDS: dict[str, Callable[[], None]] = {
     "up": up,
     "down": down,
@@ -92,8 +100,15 @@ def main(argv: list[str]) -> str | None:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, command in COMMANDS.items():
         commands.add_parser(name, help=str(command.__doc__).partition("\n")[0])
+    serving = commands.add_parser("serve", help=str(serve.__doc__).partition("\n")[0])
+    serving.add_argument("--port", type=int, default=3305)
+    serving.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args(argv)
     try:
-        COMMANDS[parser.parse_args(argv).command]()
+        if options.command == "serve":
+            serve(options.port, options.workers)
+        else:
+            COMMANDS[options.command]()
     except (packages.Unavailable, CommandFailed) as e:
         return str(e)
     return None
