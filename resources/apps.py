@@ -7,7 +7,7 @@ class ResourcesConfig(AppConfig):
 
     def ready(self) -> None:
         from nodes import images
-        from resources import console, handlers, logs, metrics, queries, reconcile
+        from resources import console, guest_console, handlers, logs, metrics, queries, reconcile
         from resources.config import OsImage
         from tasks.registry import Periodic, registry
 
@@ -18,6 +18,7 @@ class ResourcesConfig(AppConfig):
         registry.add_periodic(
             Periodic("sweep", lambda: settings.SWEEP_SECONDS, reconcile.sweep_all),
             Periodic("sample-metrics", lambda: settings.SAMPLE_SECONDS, metrics.sample_all),
+            Periodic("read-consoles", lambda: settings.SWEEP_SECONDS, guest_console.read_all),
             Periodic("compact-metrics", lambda: 3600, metrics.compact),
             Periodic("purge-logs", lambda: 3600, logs.purge),
             Periodic("purge-consoles", lambda: 3600, console.purge),

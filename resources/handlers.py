@@ -9,7 +9,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from nodes.queries import node_ref
-from resources import logs, secrets, settle, vlans
+from resources import guest_console, logs, secrets, settle, vlans
 from resources.models import VirtualMachine
 from resources.specs import vm_spec
 from tasks.engine import Run
@@ -112,12 +112,15 @@ def _wait_for_guest(run: Run) -> Wait | None:
     state = get_backend().domain(node, _spec(run, vm, on=True, since="on_since"))
     if state.power is Power.RUNNING and state.booted:
         run.state["ip_address"] = state.ip_address
+        guest_console.read_one(vm)
         return None
     if state.power is not Power.RUNNING:
+        guest_console.read_one(vm)
         raise Refused(
             f"The guest did not stay on: {state.reason or state.power.value}. See the VM's logs and its node's."
         )
     if timezone.now() - run.asked_at() > timedelta(seconds=settings.BOOT_SECONDS):
+        guest_console.read_one(vm)
         raise Refused(
             f"The guest did not come up within {settings.BOOT_SECONDS:g} s. Check its image and cloud-init, "
             "then start it again."

@@ -15,6 +15,7 @@ from common.errors import FieldError, ValidationFailed
 from common.paging import parameter_faults
 from common.times import isoformat
 from nodes.queries import node_ref
+from resources import guest_console
 from resources.models import LogEntry, VirtualMachine
 from resources.specs import vm_spec
 from resources.states import Status
@@ -93,15 +94,18 @@ def _of_platform(vm: VirtualMachine, limit: int, level: str | None, since: datet
 
 
 def _of_guest(vm: VirtualMachine, level: str | None, since: datetime | None) -> list[LogLine]:
-    backend = get_backend()
-    if not backend.capabilities.local_reads or vm.status not in (Status.DEPLOYING, Status.RUNNING):
+    found = _computed(vm, since) if get_backend().capabilities.local_reads else guest_console.lines(vm, since)
+    return [line for line in found if level is None or line.level == level]
+
+
+def _computed(vm: VirtualMachine, since: datetime | None) -> Sequence[LogLine]:
+    if vm.status not in (Status.DEPLOYING, Status.RUNNING):
         return []
     try:
-        lines = backend.guest_log(node_ref(vm.node), vm_spec(vm), since, MAX_LIMIT)
+        return get_backend().guest_log(node_ref(vm.node), vm_spec(vm), since, MAX_LIMIT)
     except BackendError as e:
         log.info("no guest log", extra={"vm": vm.id, "node": vm.node.name, "reason": e.message})
         return []
-    return [line for line in lines if level is None or line.level == level]
 
 
 def parse_query(params: Mapping[str, str]) -> LogQuery:

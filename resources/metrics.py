@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -20,10 +21,12 @@ from common.db import atomic
 from common.times import isoformat
 from nodes.models import Node
 from nodes.queries import node_ref
+from resources.looks import Looks
 from resources.metrics_history import Point, averaged, history
 from resources.models import MetricsHour, VirtualMachine
 from resources.specs import vm_spec, vm_specs
 from resources.states import Status
+from tasks import pulse
 from vmbackends import get_backend
 from vmbackends.base import GpuSpec, Metrics, PowerIntent
 from vmbackends.errors import BackendError, NodeUnreachable
@@ -36,6 +39,9 @@ RAW_FOR = timedelta(days=1)
 KEPT_FOR = timedelta(days=31)
 _AT_ONCE = 200  # rows that one statement or transaction writes
 
+LOOK_SECONDS = 40.0
+
+_looks: Looks[Mapping[str, Metrics]] = Looks(LOOK_SECONDS)
 _MIG_MEMORY = re.compile(r"\d+g\.(\d+)gb.*")
 
 
@@ -266,17 +272,23 @@ def _hour_of(moment: datetime) -> datetime:
 
 def sample_all() -> None:
     """Take a sample of all that runs, in one call a node. A node that does not answer is passed over."""
-    for node in Node.objects.filter(online=True, lost=False):
-        running = VirtualMachine.objects.running().filter(node=node).select_related("node", "organization")
-        vms = {vm.id: vm for vm in running}
-        if not vms:
-            continue
-        try:
-            samples = get_backend().metrics(node_ref(node), vm_specs(list(vms.values())))
-        except BackendError as e:
-            log.warning("no samples of a node", extra={"node": node.name, "reason": e.message})
-            continue
-        store_many((vm_id, sample, totals_of(vms[vm_id])) for vm_id, sample in samples.items() if vm_id in vms)
+    vms: dict[str, VirtualMachine] = {}
+    calls = {}
+    backend = get_backend()
+    nodes = {node.id: node for node in Node.objects.filter(online=True, lost=False)}
+    for node in nodes.values():
+        running = list(VirtualMachine.objects.running().filter(node=node).select_related("node", "organization"))
+        if running:
+            vms |= {vm.id: vm for vm in running}
+            calls[node.id] = partial(backend.metrics, node_ref(node), vm_specs(running))
+    for node_id, answer in _looks.all(calls):
+        if isinstance(answer, BackendError):
+            log.warning("no samples of a node", extra={"node": nodes[node_id].name, "reason": answer.message})
+        elif isinstance(answer, Exception):
+            log.error("no samples of a node", extra={"node": nodes[node_id].name}, exc_info=answer)
+        else:
+            store_many((vm_id, sample, totals_of(vms[vm_id])) for vm_id, sample in answer.items() if vm_id in vms)
+        pulse.beat()
 
 
 def compact() -> None:

@@ -168,6 +168,18 @@ class LogEntry(models.Model):
         return self.message
 
 
+class GuestConsole(models.Model):
+    """The newest lines of a guest's serial console: `[seconds since 1970, text]`, oldest first, as last read on its
+    node, where all of it had `size_bytes`."""
+
+    vm = models.OneToOneField(VirtualMachine, on_delete=models.PROTECT, primary_key=True, related_name="guest_console")
+    lines = models.JSONField(default=list)
+    size_bytes = models.PositiveBigIntegerField()
+
+    def __str__(self) -> str:
+        return f"console of {self.vm_id}"
+
+
 class MetricsHour(models.Model):
     """The samples of one VM in one hour, packed: `points` is a list of rows, oldest first, a minute apart.
 

@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import F
 from django.utils import timezone
 
-from resources import console, holdings, logs, secrets
+from resources import console, guest_console, holdings, logs, secrets
 from resources.models import VirtualMachine
 from resources.states import Status
 from tasks.models import Task, TaskStatus
@@ -74,6 +74,7 @@ def after_delete(task: Task) -> None:
     if release(task, deployed=False, error_message=""):
         holdings.give_back(vm)
         secrets.wipe(vm.id)
+        guest_console.forget(vm.id)
         logs.record(vm.id, "info", "VM removed from its node")
 
 

@@ -250,6 +250,14 @@ class LogLine:
 
 
 @dataclass(frozen=True)
+class ConsoleTail:
+    """The newest lines of a guest's serial console, oldest first, and how long all of it was when it was read."""
+
+    size_bytes: int
+    lines: tuple[LogLine, ...]
+
+
+@dataclass(frozen=True)
 class SnapshotSpec:
     """`with_memory`: taken while the VM ran, so that a restore brings it back running."""
 
@@ -393,6 +401,15 @@ class Backend(ABC):
     @abstractmethod
     def metrics(self, node: NodeRef, vms: Sequence[VmSpec]) -> Mapping[str, Metrics]:
         """A sample of each VM that runs, by id, in one call. Raises NodeUnreachable."""
+
+    def console_tails(
+        self, node: NodeRef, vms: Mapping[VmSpec, int | None], most_lines: int
+    ) -> Mapping[str, ConsoleTail]:
+        """The consoles of these VMs, by id, that have not the length that they are given with. Raises NodeUnreachable.
+
+        For a backend whose guest logs only workers can read.
+        """
+        return {}
 
     @abstractmethod
     def guest_log(self, node: NodeRef, vm: VmSpec, since: datetime | None, limit: int) -> Sequence[LogLine]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from vmbackends.base import (
     Backend,
+    ConsoleTail,
     DomainState,
     Fault,
     ImageSpec,
@@ -198,6 +199,17 @@ class LibvirtBackend(Backend):
             return {}
         with self._connections.at(node, "measure its domains") as connection:
             return self._sampler.sample(connection, vms)
+
+    def console_tails(
+        self, node: NodeRef, vms: Mapping[VmSpec, int | None], most_lines: int
+    ) -> Mapping[str, ConsoleTail]:
+        with self._at(node, "read the consoles of its guests") as at:
+            tails = {}
+            for vm, known in vms.items():
+                tail = console.read_tail(at.connection, at.pool, names.console_volume(vm.id), known, most_lines)
+                if tail is not None:
+                    tails[vm.id] = tail
+            return tails
 
     def guest_log(self, node: NodeRef, vm: VmSpec, since: datetime | None, limit: int) -> Sequence[LogLine]:
         with self._at(node, "read its console", vm) as at:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from vmbackends.base import LogLine
+from vmbackends.base import ConsoleTail, LogLine
 from vmbackends.libvirt.handles import Connection, Pool
 from vmbackends.libvirt.volumes import append, download, ensure_raw, find, remove, size
 
@@ -49,6 +49,20 @@ def read_lines(connection: Connection, pool: Pool, name: str, since: datetime | 
     """The newest lines since then, oldest first."""
     lines = [line for line in parse(_tail(connection, pool, name)) if since is None or line.timestamp >= since]
     return lines[-limit:] if limit else []
+
+
+def read_tail(
+    connection: Connection, pool: Pool, name: str, known_bytes: int | None, most_lines: int
+) -> ConsoleTail | None:
+    """None where it is not there, or as long as it was known to be."""
+    volume = find(pool, name)
+    if volume is None:
+        return None
+    length = size(volume)
+    if length == known_bytes:
+        return None
+    content = download(connection, volume, max(0, length - _READ_BYTES))
+    return ConsoleTail(length, tuple(parse(content))[-most_lines:])
 
 
 def parse(content: bytes) -> Iterator[LogLine]:

@@ -1,0 +1,67 @@
+"""Lines of a serial console and their times."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+pytest.importorskip("libvirt")
+
+from vmbackends.libvirt.console import is_done, parse
+
+BOOT = datetime(2025, 12, 3, 12, tzinfo=UTC)
+START = b"\n=== AIWM: power on at 2025-12-03T12:00:00+00:00 ===\n"
+
+
+def lines(content):
+    return [((line.timestamp - BOOT).total_seconds(), line.message) for line in parse(content)]
+
+
+def test_a_line_is_as_old_as_the_kernels_stamp_on_it_or_on_the_one_before():
+    content = START + b"SeaBIOS\r\n[    0.500000] Linux\r\n[    2.250000] eth0: up\r\nlogin: \r\n"
+    assert lines(content) == [
+        (0, "Power on"), (0, "SeaBIOS"), (0.5, "[ 0.500000] Linux".replace("[ 0", "[    0")),
+        (2.25, "[    2.250000] eth0: up"), (2.25, "login:"),
+    ]  # fmt: skip
+
+
+def test_each_boot_counts_from_its_own_start():
+    later = START.replace(b"12:00:00", b"13:00:00")
+    content = START + b"[    9.000000] first\n" + later + b"[    1.000000] second\n"
+    assert [at for at, _ in lines(content)] == [0, 9, 3600, 3601]
+
+
+def test_what_comes_before_any_start_has_no_time_and_is_left_out():
+    assert lines(b"an older boot, cut off\n" + START + b"here\n") == [(0, "Power on"), (0, "here")]
+
+
+def test_it_takes_no_terminals_commands_for_text():
+    assert lines(START + b"\x1b[0;32m  OK  \x1b[0m Started\x07 ssh\n\x1b]0;title\x07\n\xff\xfe\n")[1:] == [
+        (0, "OK   Started ssh"), (0, "\ufffd\ufffd")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("moment", [b"2025-12-03T12:00:00", b"yesterday-at-noon", b"2025-13-40T99:00:00+00:00"])
+def test_a_start_that_a_guest_has_made_up_is_none(moment):
+    assert lines(b"=== AIWM: power on at " + moment + b" ===\nforged\n") == []
+
+
+def test_a_stamp_goes_never_back():
+    content = START + b"[    5.000000] five\n[    1.000000] a second kernel\n"
+    assert [at for at, _ in lines(content)] == [0, 5, 5]
+
+
+@pytest.mark.parametrize(
+    ("boot", "done"),
+    [
+        (b"Cloud-init v. 22.4.2 finished at Wed, 03 Dec 2025 12:00:20 +0000. Datasource DataSourceNoCloud\n", True),
+        (b"Cloud-init v. 22.4.2 running 'modules:final' at Wed\n", False),
+        (b"", False),
+    ],
+)
+def test_cloud_inits_last_word_says_that_it_is_done(boot, done):
+    assert is_done(boot) is done
+
+
+def test_stamps_of_a_long_uptime_are_read():
+    (*_, last) = parse(START + b"[9999999.123456] still here\n")
+    assert last.timestamp == BOOT + timedelta(seconds=9_999_999.123456)
