@@ -143,7 +143,7 @@ def _wait_until_off(run: Run) -> Wait | None:
         return None
     node, vm = load(run)
     state = get_backend().domain(node, _spec(run, vm, on=False, since="off_since"))
-    if state.power in (Power.OFF, Power.MISSING):
+    if state.power in (Power.OFF, Power.CRASHED, Power.MISSING):
         return None
     if state.power is Power.RUNNING and timezone.now() - run.asked_at() < timedelta(seconds=settings.SHUTDOWN_SECONDS):
         return Wait(_LOOK_AGAIN_S, "Waiting for the guest to shut down")

@@ -157,6 +157,8 @@ def _columns_for(vm: VirtualMachine, state: DomainState) -> Mapping[str, Any]:
                 return _address(vm, state)
             case Power.OFF if vm.status != Status.STOPPED:
                 return {"status": Status.STOPPED, "desired_on": False, "stopped_at": now, **well}
+            case Power.CRASHED | Power.MISSING if vm.status == Status.STOPPED:
+                return {}  # off it is, and its start defines it anew; a node tells how it went off until then
             case Power.PAUSED | Power.CRASHED | Power.MISSING:
                 return {"status": Status.ERROR, "error_message": _why(state), "error_reason": ""}
     return {}
@@ -171,7 +173,7 @@ def _why(state: DomainState) -> str:
         case Power.MISSING:
             return "Its domain is gone from the node. Restart defines it anew from its disk; else delete it."
         case Power.PAUSED:
-            return f"The guest is paused: {state.reason or 'for a reason unknown'}. Restart it, or stop it."
+            return f"The guest does not run: {state.reason or 'it is paused'}. Restart it, or stop it."
         case _:
             return f"The guest crashed: {state.reason or 'for a reason unknown'}. Look at its logs, then restart it."
 

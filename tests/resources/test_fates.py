@@ -223,16 +223,19 @@ class TestStopping:
         assert "power_off" in backend.calls
         assert LogEntry.objects.filter(vm=vm, message__contains="its power is cut").exists()
 
-    @pytest.mark.parametrize("power", [Power.OFF, Power.MISSING])
-    def test_of_an_error_a_domain_that_is_off_or_missing_is_stopped(self, backend, user, power):
+    @pytest.mark.parametrize("power", [Power.OFF, Power.CRASHED, Power.MISSING])
+    def test_of_an_error_a_domain_that_is_off_or_missing_is_stopped_and_stays_so(self, backend, user, power):
         vm = vm_in(user, Status.ERROR)
         backend.states[vm.id] = DomainState(power)
         act(user, vm, "stop")
 
         vm, _ = run(backend)
+        sweep_all()
 
+        vm.refresh_from_db()
         assert (vm.status, vm.error_message) == (Status.STOPPED, "")
         assert "shutdown" not in backend.calls
+        assert not LogEntry.objects.filter(vm=vm, message__contains="power is cut").exists()
 
 
 class TestRunningWithoutATask:

@@ -34,9 +34,11 @@ _OFF = {
     libvirt.VIR_DOMAIN_SHUTOFF_MIGRATED: "migrated away",
     libvirt.VIR_DOMAIN_SHUTOFF_SAVED: "saved to its node's disk",
 }
+# Off, and nobody asked for it. libvirt tells a guest's panic and a QEMU that was killed by one word.
 _DIED = {
-    libvirt.VIR_DOMAIN_SHUTOFF_CRASHED: "the guest crashed",
-    libvirt.VIR_DOMAIN_SHUTOFF_FAILED: "its hypervisor process ended unexpectedly",
+    libvirt.VIR_DOMAIN_SHUTOFF_CRASHED: "it panicked, or its QEMU was killed, as for want of memory",
+    libvirt.VIR_DOMAIN_SHUTOFF_FAILED: "its QEMU could not be started",
+    libvirt.VIR_DOMAIN_SHUTOFF_DAEMON: "its QEMU was lost while libvirt was not there",
 }
 
 
