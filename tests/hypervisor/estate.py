@@ -1,0 +1,161 @@
+"""VMs on lab nodes, and the accounts that must balance whatever has befallen them.
+
+These functions work on the database of the process that they run in: a test's own, or that of a site.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.utils import timezone
+
+from accounts.actors import Actor
+from accounts.models import User
+from lab.node import Node as LabNode
+from nodes.models import Claim, Node
+from resources import actions, secrets
+from resources.models import LogEntry, SecretKind, VirtualMachine
+from resources.recount import recount
+from resources.states import Status
+from tasks.models import OPEN, Task
+from tests.factories import ImageFactory, NodeFactory, UserFactory, VirtualMachineFactory, static_network
+from tests.hypervisor.guests import IMAGE
+from vmbackends.base import ImageSpec, NodeRef
+
+HERE = Path(__file__).parent
+# A node that hangs is told in seconds, and asked again at once.
+QUICK = {"connect_s": 2, "keepalive_s": 1, "keepalive_count": 3, "first_backoff_s": 0.1, "longest_backoff_s": 0.5}
+# Of the guest that answers no power button and writes to its disk without end.
+STUBBORN = ImageSpec(volume="image-debian-11-stubborn.qcow2", ready="cloud-init")
+IMAGES = {"debian-12": IMAGE, "debian-11": STUBBORN}
+
+_OURS = re.compile(r"^\s*vm-([0-9a-f]{24})(\S*)", re.MULTILINE)
+
+
+def move_in(labs: Iterable[tuple[str, str, str]]) -> None:
+    """Rows for a user, the images, and nodes of these names, URIs and boot ids."""
+    UserFactory(username="tenant")
+    for os_image, image in IMAGES.items():
+        ImageFactory(os_image=os_image, volume=image.volume, ready=image.ready)
+    for name, uri, boot_id in labs:
+        NodeFactory(name=name, uri=uri, boot_id=boot_id, domain_type="qemu", cpu_mode="qemu64", images=tuple(IMAGES))
+
+
+def create(node: str, os_image: str = "debian-12") -> str:
+    """A VM with an address and a password. Gives its id."""
+    user = User.objects.get(username="tenant")
+    address = f"198.51.100.{10 + VirtualMachine.objects.count()}"
+    config = {"osImage": os_image, "vcpus": 1, "ramMB": 512, "diskGB": 10}
+    config |= {"networkConfig": static_network(address, None), "cloudInit": {"hostname": "guest"}}
+    vm = VirtualMachineFactory(
+        organization=user.organization, owner=user, node=Node.objects.get(name=node), config=config
+    )
+    secrets.store(vm.id, (SecretKind.HASH, "$6$salt$hash"))
+    return vm.id
+
+
+def ask(verb: str, *vm_ids: str, **how: Any) -> None:
+    user = Actor.of(User.objects.get(username="tenant"), via="api")
+    for vm_id in vm_ids:
+        getattr(actions, verb)(user, vm_id, **how)
+
+
+def status(vm_id: str) -> str:
+    return VirtualMachine.objects.get(pk=vm_id).status
+
+
+def statuses(vm_ids: Iterable[str]) -> list[str]:
+    return [status(vm_id) for vm_id in vm_ids]
+
+
+def error(vm_id: str) -> str:
+    return VirtualMachine.objects.get(pk=vm_id).error_message
+
+
+def log(vm_id: str) -> list[str]:
+    return list(LogEntry.objects.filter(vm_id=vm_id).order_by("at", "id").values_list("message", flat=True))
+
+
+def online(node: str) -> bool:
+    return Node.objects.get(name=node).online
+
+
+def open_tasks(vm_ids: Iterable[str] | None = None) -> int:
+    tasks = Task.objects.filter(status__in=OPEN)
+    return (tasks if vm_ids is None else tasks.filter(subject_id__in=vm_ids)).count()
+
+
+def newest_tasks(vm_ids: Iterable[str]) -> list[dict[str, Any]]:
+    rows = [Task.objects.filter(subject_id=vm_id).latest("created_at") for vm_id in vm_ids]
+    return [{"status": task.status, "deaths": task.deaths, "error": task.error, **task.outcome} for task in rows]
+
+
+def books() -> dict[str, Any]:
+    """What the database says is where, and what in it is at odds with itself."""
+    vms = VirtualMachine.objects.select_related("node")
+    deployed = vms.filter(deployed=True)
+    holders = [vm.id for vm in vms if vm.deployed or vm.deleted_at is None]
+    return {
+        "on": {node.name: [vm.id for vm in deployed if vm.node_id == node.id] for node in Node.objects.all()},
+        "without cloud-init": [vm.id for vm in deployed if vm.started_at is None],
+        "unsettled": [
+            *vms.filter(status__in=(Status.DEPLOYING, Status.STOPPING)).values_list("id", "status"),
+            *vms.exclude(task=None).values_list("id", "status"),
+            *Task.objects.filter(status__in=OPEN).values_list("type", "message"),
+            *Task.objects.exclude(node_slot=None).values_list("type", "node_slot"),
+        ],
+        "claims": sorted(Claim.objects.values_list("vm_id", flat=True)),
+        "holders": sorted(holders),
+        "differences": [str(difference) for difference in recount()],
+    }
+
+
+def assert_balanced(labs: Iterable[LabNode], books: dict[str, Any], pool: str = "aiwm") -> None:
+    """On a node is nothing but of VMs that are deployed there, nothing is held for nobody, and nothing is under way."""
+    assert books["unsettled"] == []
+    assert books["differences"] == []
+    assert books["claims"] == books["holders"], "each has one address"
+    for lab in labs:
+        volumes = _OURS.findall(lab.virsh("vol-list", pool))
+        domains = _OURS.findall(lab.virsh("list", "--all", "--name"))
+        assert {vm_id for vm_id, _ in [*volumes, *domains]} <= set(books["on"][lab.name]), (volumes, domains)
+        seeds = {vm_id for vm_id, rest in volumes if rest.startswith("-seed")}
+        assert seeds <= set(books["without cloud-init"]), "a seed has the password"
+
+
+def expire_leases_of(pid: int) -> None:
+    """As if the time had passed for which a worker that is dead or asleep holds its task."""
+    long_ago = timezone.now() - timedelta(days=1)
+    Task.objects.filter(worker__contains=f":{pid}:", lease_until__isnull=False).update(lease_until=long_ago)
+
+
+def put_right(lab: LabNode) -> None:
+    """Mend whatever a test has done to a node, and take away the VMs that are left there."""
+    lab.start() if not lab.running else _mend_daemon(lab)
+    for name in lab.virsh("list", "--name").split():
+        lab.virsh("destroy", name)
+    for name in lab.virsh("list", "--all", "--name").split():
+        lab.virsh("undefine", name, "--snapshots-metadata")
+    lab.virsh("pool-refresh", "aiwm")
+    for vm_id, rest in _OURS.findall(lab.virsh("vol-list", "aiwm")):
+        lab.virsh("vol-delete", f"vm-{vm_id}{rest}", "aiwm")
+
+
+def _mend_daemon(lab: LabNode) -> None:
+    if lab.daemon_pid is not None:
+        lab.continue_daemon()
+    if lab.daemon_pid is not None and not (lab.run_folder / "libvirt-sock").exists():
+        lab.kill_daemon()
+    if lab.daemon_pid is None:
+        lab.start_daemon()
+
+
+def in_pool(ref: NodeRef, pool: str) -> NodeRef:
+    return replace(ref, settings=replace(ref.settings, pool=pool))
+
+
+def use_pool(node: str, pool: str) -> None:
+    Node.objects.filter(name=node).update(pool=pool)

@@ -1,0 +1,147 @@
+"""A pool that is full, before a deploy, in the middle of it and under a guest that runs, and an image that is gone."""
+
+import pytest
+
+from resources import reconcile
+from tests.hypervisor import estate
+from tests.hypervisor.guests import node_ref, wait_for
+from tests.hypervisor.work import work
+from vmbackends.libvirt import LibvirtBackend
+
+POOL = "small"
+# Room for disks of 10 GB, as they could grow; nothing of it is used before it is written to.
+ROOMY = "11g"
+
+
+class SmallPool:
+    """A pool in memory, whose size can be changed."""
+
+    def __init__(self, lab):
+        self.lab = lab
+        self.folder = lab.folder / POOL
+
+    def make(self):
+        self.folder.mkdir()
+        self.lab.run("mount", "-t", "tmpfs", "-o", f"size={ROOMY}", "tmpfs", self.folder)
+        self.lab.virsh("pool-define-as", POOL, "dir", "--target", str(self.folder))
+        self.lab.virsh("pool-start", POOL)
+
+    def fill(self):
+        """Leave not a page of it."""
+        used = self.lab.run("df", "--output=used", "--block-size=1", self.folder).split()[-1]
+        self._resize(used)
+
+    def make_room(self):
+        self._resize(ROOMY)
+
+    def _resize(self, size):
+        self.lab.run("mount", "-o", f"remount,size={size}", self.folder)
+        self.lab.virsh("pool-refresh", POOL)
+
+    def remove(self):
+        self.lab.virsh("pool-destroy", POOL)
+        self.lab.virsh("pool-undefine", POOL)
+        self.lab.run("umount", self.folder)
+        self.folder.rmdir()
+
+
+@pytest.fixture
+def pool(here, push_images):
+    lab = here[0]
+    pool = SmallPool(lab)
+    pool.make()
+    ref = node_ref(lab)
+    push_images(estate.in_pool(ref, POOL))
+    estate.use_pool(lab.name, POOL)
+    yield pool
+    estate.assert_balanced([lab], estate.books(), POOL)
+    estate.put_right(lab)
+    pool.remove()
+
+
+@pytest.fixture
+def fill_before(monkeypatch, pool):
+    """Fill the pool when the backend is called so for the first time."""
+
+    def fill(method):
+        real = getattr(LibvirtBackend, method)
+
+        def called(*args, **kwargs):
+            pool.fill()
+            monkeypatch.setattr(LibvirtBackend, method, real)
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(LibvirtBackend, method, called)
+
+    return fill
+
+
+def left_of(pool, vm):
+    listed = pool.lab.virsh("vol-list", POOL) + pool.lab.virsh("list", "--all", "--name")
+    return [word for word in listed.split() if word.startswith(f"vm-{vm}")]
+
+
+def test_a_deploy_into_a_full_pool_fails_and_leaves_nothing_and_is_done_when_there_is_room(pool):
+    pool.fill()
+    failed, deleted = estate.create(pool.lab.name), estate.create(pool.lab.name)
+    estate.ask("start", failed, deleted)
+    work()
+    assert estate.statuses([failed, deleted]) == ["failed", "failed"]
+    assert "The pool small has 0 GB free, and the disk may grow to 10 GB." in estate.error(failed)
+    assert left_of(pool, failed) == []
+    estate.ask("delete", deleted)
+    assert estate.open_tasks() == 0
+
+    pool.make_room()
+    estate.ask("start", failed)
+    work()
+    assert estate.status(failed) == "running"
+
+
+@pytest.mark.parametrize("method", ["create_disk", "write_seed", "start", "domain"])
+def test_one_that_fills_up_in_the_middle_of_a_deploy_fails_it_and_nothing_is_left(pool, fill_before, method):
+    vm = estate.create(pool.lab.name, os_image="debian-11")
+    fill_before(method)
+    estate.ask("start", vm)
+    work()
+    assert estate.status(vm) == "failed"
+    assert any(words in estate.error(vm) for words in ("No space left on device", "out of space", "0 GB free"))
+    assert left_of(pool, vm) == []
+    estate.ask("delete", vm)
+    assert estate.open_tasks() == 0
+
+
+def test_one_that_fills_up_under_a_guest_pauses_it_and_it_is_restarted_stopped_or_deleted(pool):
+    vms = [estate.create(pool.lab.name, os_image="debian-11") for _ in range(3)]
+    estate.ask("start", *vms)
+    work()
+    assert estate.statuses(vms) == ["running"] * 3, estate.error(vms[0])
+    pool.fill()
+    for vm in vms:
+        wait_for(lambda vm=vm: pool.lab.virsh("domstate", f"vm-{vm}").strip() == "paused", "the pause")
+    reconcile.sweep_all()
+    assert estate.statuses(vms) == ["error"] * 3
+    assert estate.error(vms[0]) == (
+        "The guest does not run: paused because its disk failed: its node may be out of space. Restart it, or stop it."
+    )
+
+    restarted, stopped, deleted = vms
+    estate.ask("stop", stopped)
+    estate.ask("delete", deleted)
+    work()
+    assert left_of(pool, deleted) == []
+    pool.make_room()
+    estate.ask("restart", restarted, force=True)
+    work()
+    reconcile.sweep_all()
+    assert estate.statuses([restarted, stopped]) == ["running", "stopped"]
+
+
+def test_a_deploy_of_an_image_that_the_node_has_lost_fails_and_says_how_to_mend_it(pool):
+    pool.lab.virsh("vol-delete", estate.IMAGES["debian-12"].volume, POOL)
+    vm = estate.create(pool.lab.name)
+    estate.ask("start", vm)
+    work()
+    assert estate.status(vm) == "failed"
+    assert "Push it: manage.py images push debian-12" in estate.error(vm)
+    assert left_of(pool, vm) == []
