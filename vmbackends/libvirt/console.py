@@ -17,7 +17,7 @@ LONGEST_BYTES = 4 * 1024 * 1024
 _READ_BYTES = 256 * 1024
 
 _START = re.compile(rb"^=== AIWM: power on at (\S{10,40}) ===\r?$", re.MULTILINE)
-_STAMP = re.compile(r"^\[\s*([0-9]{1,9}\.[0-9]{3,6})\]")
+_STAMP = re.compile(r"^\[\s*([0-9]{1,9}\.[0-9]{1,9})\]")
 # What a terminal is told and a reader of a log is not: https://www.ecma-international.org/publications-and-standards/standards/ecma-48/
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 # cloud-init's last word: https://docs.cloud-init.io/en/latest/reference/modules.html#final-message

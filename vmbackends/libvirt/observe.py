@@ -6,6 +6,7 @@ from dataclasses import replace
 import libvirt
 
 from vmbackends.base import DomainState, Observation, Power, VmSpec
+from vmbackends.libvirt import trial
 from vmbackends.libvirt.boot import boot_id
 from vmbackends.libvirt.handles import Connection, Pool
 from vmbackends.libvirt.names import domain_uuid, vm_id_of, vm_id_of_volume
@@ -22,6 +23,8 @@ def observe(connection: Connection, pool: Pool, vms: Sequence[VmSpec]) -> Observ
     foreign: list[str] = []
     for domain, fields in connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0):
         name = domain.name()
+        if name == trial.NAME:
+            continue
         vm_id = vm_id_of(name)
         if vm_id is None or domain_uuid(vm_id) != domain.UUIDString():
             foreign.append(name)

@@ -21,7 +21,7 @@ CANDIDATES = (("kvm", "host-model"), ("kvm", "host-passthrough"), ("qemu", "maxi
 # A kernel that will be paused is so within a few seconds.
 WATCHED_S = {"kvm": 8.0, "qemu": 1.0}
 _LOOK_S = 0.2
-_NAME = "aiwm-trial"
+NAME = "aiwm-trial"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def first_that_works(
         path = None
         if base is not None:
             gigabytes = -(-int(base.info()[1]) // volumes.GIB)
-            path = volumes.clone(pool, f"{_NAME}.qcow2", base, gigabytes).path()
+            path = volumes.clone(pool, f"{NAME}.qcow2", base, gigabytes).path()
         for domain_type, cpu_mode in candidates:
             if _works(connection, domain_type, cpu_mode, path, sleep):
                 return Works(domain_type, cpu_mode)
@@ -56,7 +56,7 @@ def _works(
     connection: Connection, domain_type: str, cpu_mode: str, path: str | None, sleep: Callable[[float], None]
 ) -> bool:
     try:
-        domain = connection.createXML(trial_xml(_NAME, domain_type, cpu_mode, path), 0)
+        domain = connection.createXML(trial_xml(NAME, domain_type, cpu_mode, path), 0)
     except libvirt.libvirtError as e:
         if is_transport(e):
             raise
@@ -78,8 +78,8 @@ def _stays_on(domain: Domain, seconds: float, sleep: Callable[[float], None]) ->
 def _clean(connection: Connection, pool: Pool) -> None:
     """What an earlier trial left whose worker was killed."""
     try:
-        domains.power_off(connection.lookupByName(_NAME))
+        domains.power_off(connection.lookupByName(NAME))
     except libvirt.libvirtError as e:
         if is_transport(e):
             raise
-    volumes.remove(pool, f"{_NAME}.qcow2")
+    volumes.remove(pool, f"{NAME}.qcow2")
