@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from vmbackends.base import Lack, NodeRef, NodeReport
 from vmbackends.errors import Refused
-from vmbackends.libvirt import images, trial, volumes
+from vmbackends.libvirt import images, networks, trial, volumes
 from vmbackends.libvirt.boot import boot_id
 from vmbackends.libvirt.handles import Connection, Pool
 from vmbackends.libvirt.trial import Works
@@ -19,7 +19,7 @@ def probe(connection: Connection, node: NodeRef) -> NodeReport:
     _, memory_mib, cpus, *_ = connection.getInfo()
     boot = boot_id(connection)
     versions = {"libvirt": _words(connection.getLibVersion()), "qemu": _words(connection.getVersion())}
-    lacks = list(_old(connection))
+    lacks = [*_old(connection), *networks.lacks(connection, node)]
     try:
         pool = volumes.open_pool(connection, node.settings.pool)
     except Refused:
