@@ -6,7 +6,7 @@ from nodes.models import Node, NodeImage
 from resources import reconcile
 from resources.models import VirtualMachine, VmSecret
 from tests.factories import ImageFactory, NodeFactory, UserFactory, create_body, vm_config
-from tests.hypervisor.guests import IMAGE, node_ref, wait_for
+from tests.hypervisor.guests import IMAGE, node_ref
 from tests.hypervisor.work import work
 from vmbackends.libvirt import LibvirtBackend
 
