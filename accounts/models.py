@@ -19,18 +19,18 @@ class Organization(models.Model):
 
     id = object_id_key()
     name = models.CharField(max_length=100, unique=True)
-    quota_vms = models.PositiveIntegerField(default=20)
-    quota_vcpus = models.PositiveIntegerField(default=64)
-    quota_ram_mb = models.PositiveBigIntegerField(default=262_144)
-    quota_disk_gb = models.PositiveBigIntegerField(default=2_048)
-    quota_gpus = models.PositiveIntegerField(default=0)
-    quota_mig_instances = models.PositiveIntegerField(default=0)
-    used_vms = models.PositiveIntegerField(default=0, editable=False)
-    used_vcpus = models.PositiveIntegerField(default=0, editable=False)
-    used_ram_mb = models.PositiveBigIntegerField(default=0, editable=False)
-    used_disk_gb = models.PositiveBigIntegerField(default=0, editable=False)
-    used_gpus = models.PositiveIntegerField(default=0, editable=False)
-    used_mig_instances = models.PositiveIntegerField(default=0, editable=False)
+    quota_vms = models.PositiveIntegerField("quota VMs", default=20)
+    quota_vcpus = models.PositiveIntegerField("quota vCPUs", default=64)
+    quota_ram_mb = models.PositiveBigIntegerField("quota RAM, MB", default=262_144)
+    quota_disk_gb = models.PositiveBigIntegerField("quota disk, GB", default=2_048)
+    quota_gpus = models.PositiveIntegerField("quota GPUs", default=0)
+    quota_mig_instances = models.PositiveIntegerField("quota MIG instances", default=0)
+    used_vms = models.PositiveIntegerField("used VMs", default=0, editable=False)
+    used_vcpus = models.PositiveIntegerField("used vCPUs", default=0, editable=False)
+    used_ram_mb = models.PositiveBigIntegerField("used RAM, MB", default=0, editable=False)
+    used_disk_gb = models.PositiveBigIntegerField("used disk, GB", default=0, editable=False)
+    used_gpus = models.PositiveIntegerField("used GPUs", default=0, editable=False)
+    used_mig_instances = models.PositiveIntegerField("used MIG instances", default=0, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -68,8 +68,11 @@ class User(AbstractUser):
 class UsedRefresh(models.Model):
     """A refresh token that is used up or revoked. The primary key decides between two tabs that rotate one."""
 
-    jti = models.CharField(primary_key=True, max_length=64)
+    jti = models.CharField("JTI", primary_key=True, max_length=64)
     expires_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        verbose_name_plural = "used refreshes"
 
     def __str__(self) -> str:
         return self.jti
@@ -82,6 +85,10 @@ class LoginFailure(models.Model):
     failures = models.PositiveIntegerField(default=0)
     last_at = models.DateTimeField(db_index=True)
     locked_until = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "failed log-in"
+        verbose_name_plural = "failed log-ins"
 
     def __str__(self) -> str:
         return self.key

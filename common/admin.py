@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from django import forms
 from django.contrib.admin import SimpleListFilter
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.widgets import FilteredSelectMultiple
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import DataError, NotSupportedError, OperationalError
 from django.http import HttpRequest, HttpResponse
@@ -95,7 +96,11 @@ class CheckedAdmin(ModelAdmin):
         return answer
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        return super().formfield_for_manytomany(db_field, request, **{"form_class": KeysField, **kwargs})
+        field = super().formfield_for_manytomany(db_field, request, **{"form_class": KeysField, **kwargs})
+        if field is not None and isinstance(field.widget, FilteredSelectMultiple):
+            # Django adds how to choose several in a plain list, and the two boxes say themselves how they are used.
+            field.help_text = kwargs.get("help_text", db_field.help_text)
+        return field
 
 
 class ReadOnlyAdmin(CheckedAdmin):
