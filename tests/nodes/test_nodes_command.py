@@ -125,6 +125,18 @@ def test_it_finds_nothing_that_a_node_lacks(backend, worker):
     )
 
 
+def test_it_tells_what_no_vm_accounts_for_and_what_can_be_done(backend, worker):
+    node = NodeFactory(name="worker-01", uri=URI, images=())
+    orphan = "692cdc80aabbccddee000001"
+    Node.objects.filter(pk=node.pk).update(
+        strays={"foreign": ["somebodys"], "orphans": {orphan: [f"vm-{orphan}", f"vm-{orphan}.qcow2"]}}
+    )
+    said = nodes("check", "worker-01")
+    assert "The domain somebodys is not of AIWM" in said
+    assert f"vm-{orphan}, vm-{orphan}.qcow2: named as of a VM" in said
+    assert "virsh undefine" in said
+
+
 def test_it_says_in_order_what_a_node_lacks_and_how_it_is_mended(backend):
     NodeFactory(name="worker-01", images=(), enabled=False)
     backend.report = {

@@ -17,7 +17,7 @@ from accounts.cli import acting, add_verbs, in_words
 from common.errors import DomainError
 from common.tables import console_on, new_table, plain
 from common.validation import parse
-from nodes import actions, room
+from nodes import actions, room, strays
 from nodes.checks import Checkup, check
 from nodes.cli import find_node
 from nodes.models import DomainType, Node, NodeImage
@@ -91,6 +91,8 @@ class Command(BaseCommand):
         with audit.attempt(actor, "node.check", object_type="node", object_id=node.id):
             checkup = check(actor, node)
         self._print_report(node, checkup)
+        for sentence in strays.sentences(node):
+            self.console.print(f"Note: {plain(sentence)}", soft_wrap=True)
         if not checkup.lacks:
             self.console.print(f"{plain(node.name)} lacks nothing.")
             return
