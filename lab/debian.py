@@ -8,16 +8,13 @@ import tempfile
 from pathlib import Path
 
 from . import loader
+from .packages import Unavailable
 from .places import cached, keep
 from .shell import run
 
 SUITE = "bookworm"
-_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-_SOURCES = [
-    f"deb [signed-by={_KEYRING}] http://deb.debian.org/debian {SUITE} main",
-    f"deb [signed-by={_KEYRING}] http://deb.debian.org/debian {SUITE}-updates main",
-    f"deb [signed-by={_KEYRING}] http://deb.debian.org/debian-security {SUITE}-security main",
-]
+# Where this machine has its own packages from: Debian's newer place for that, and the older one.
+_SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
 _SYSTEM = ["linux-image-cloud-amd64", "initramfs-tools", "zstd", "systemd-sysv", "udev", "dbus", "netbase", "procps"]
 _CLOUD = ["cloud-init", "cloud-guest-utils", "fdisk", "e2fsprogs", "qemu-guest-agent", "openssh-server", "sudo"]
 _NETWORK = ["systemd-resolved", "iproute2", "iputils-ping", "ca-certificates"]
@@ -65,4 +62,7 @@ def _install(root: Path) -> None:
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
         *(f"--customize-hook={hook}" for hook in _HOOKS),
     ]
-    run("mmdebstrap", *options, SUITE, root, *_SOURCES, timeout_s=_BUILD_S)
+    sources = next((path for path in _SOURCES if path.exists()), None)
+    if sources is None:
+        raise Unavailable("This machine does not say where it has Debian's packages from.")
+    run("mmdebstrap", *options, SUITE, root, sources, timeout_s=_BUILD_S)
