@@ -13,22 +13,28 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 
-from accounts import actions, audit, guard
+from accounts import actions, admin_audit, audit, guard  # noqa: F401 - the audit trail's pages
 from accounts.adminbase import ActingAdmin, RecordingAdmin, admin_actor
 from accounts.forms import LoginForm, UserForm
-from accounts.models import AuditEntry, IdempotencyKey, LoginFailure, Organization, UsedRefresh, User
+from accounts.models import IdempotencyKey, LoginFailure, Organization, UsedRefresh, User
 from accounts.quotas import NAMES
+from accounts.trail import WithHistory
+from common import pages
 from common.admin import ReadOnlyAdmin
 from common.errors import ValidationFailed
 
 admin.site.login_form = LoginForm
 admin.site.unregister(Group)
 
+pages.add("organization", Organization)
+pages.add("user", User, "username")
+pages.add("group", Group)
+
 _POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, RecordingAdmin):
+class GroupAdmin(WithHistory, DjangoGroupAdmin, RecordingAdmin):
     """What staff may do in the admin, by group. Only superusers hand it out."""
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
@@ -58,8 +64,8 @@ class GroupAdmin(DjangoGroupAdmin, RecordingAdmin):
 
 
 @admin.register(Organization)
-class OrganizationAdmin(ActingAdmin):
-    list_display = ("name", *(column for name in NAMES[:5] for column in (f"used_{name}", f"quota_{name}")))
+class OrganizationAdmin(WithHistory, ActingAdmin):
+    list_display = ("name", "shown_vms", "shown_vcpus", "shown_ram_mb", "shown_disk_gb", "shown_gpus", "shown_mig")
     search_fields = ("name", "id")
     readonly_fields = ("id", *(f"used_{name}" for name in NAMES), "created_at")
     fieldsets = (
@@ -67,6 +73,32 @@ class OrganizationAdmin(ActingAdmin):
         ("Quota", {"fields": tuple(f"quota_{name}" for name in NAMES)}),
         ("In use", {"fields": tuple(f"used_{name}" for name in NAMES)}),
     )
+
+    # In use, of the quota
+
+    @admin.display(description="VMs", ordering="used_vms")
+    def shown_vms(self, org: Organization) -> str:
+        return f"{org.used_vms:,} of {org.quota_vms:,}"
+
+    @admin.display(description="CPUs", ordering="used_vcpus")
+    def shown_vcpus(self, org: Organization) -> str:
+        return f"{org.used_vcpus:,} of {org.quota_vcpus:,} vCPUs"
+
+    @admin.display(description="RAM", ordering="used_ram_mb")
+    def shown_ram_mb(self, org: Organization) -> str:
+        return f"{org.used_ram_mb / 1024:,g} of {org.quota_ram_mb / 1024:,g} GB"
+
+    @admin.display(description="disk", ordering="used_disk_gb")
+    def shown_disk_gb(self, org: Organization) -> str:
+        return f"{org.used_disk_gb:,} of {org.quota_disk_gb:,} GB"
+
+    @admin.display(description="GPUs", ordering="used_gpus")
+    def shown_gpus(self, org: Organization) -> str:
+        return f"{org.used_gpus:,} of {org.quota_gpus:,}"
+
+    @admin.display(description="MIG instances", ordering="used_mig_instances")
+    def shown_mig(self, org: Organization) -> str:
+        return f"{org.used_mig_instances:,} of {org.quota_mig_instances:,}"
 
     def save_model(self, request: HttpRequest, obj: Organization, form: Any, change: bool) -> None:
         if change:
@@ -77,7 +109,7 @@ class OrganizationAdmin(ActingAdmin):
 
 
 @admin.register(User)
-class UserAdmin(ActingAdmin, DjangoUserAdmin):  # type: ignore[type-arg] # no generic when it runs
+class UserAdmin(WithHistory, ActingAdmin, DjangoUserAdmin):  # type: ignore[type-arg] # no generic when it runs
     form = UserForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -141,17 +173,6 @@ class UserAdmin(ActingAdmin, DjangoUserAdmin):  # type: ignore[type-arg] # no ge
                 object_type="user", object_id=after.id, org_id=after.organization_id,
             )  # fmt: skip
         return response
-
-
-@admin.register(AuditEntry)
-class AuditEntryAdmin(ReadOnlyAdmin):
-    list_display = (
-        "at", "actor_name", "action", "outcome", "code", "count", "object_type", "object_id", "via", "address",
-    )  # fmt: skip
-    list_filter = ("outcome", "via", "object_type")
-    search_fields = ("actor_name", "action", "object_id", "request_id")
-    date_hierarchy = "at"
-    show_full_result_count = False
 
 
 @admin.register(LoginFailure)

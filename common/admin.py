@@ -11,7 +11,7 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.widgets import FilteredSelectMultiple
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import DataError, NotSupportedError, OperationalError
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
@@ -101,6 +101,12 @@ class CheckedAdmin(ModelAdmin):
             # Django adds how to choose several in a plain list, and the two boxes say themselves how they are used.
             field.help_text = kwargs.get("help_text", db_field.help_text)
         return field
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Nothing: Django's would show what was done by its own forms alone. See `accounts.trail` for what has one."""
+        raise Http404
 
 
 class ReadOnlyAdmin(CheckedAdmin):

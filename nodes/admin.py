@@ -16,6 +16,8 @@ from accounts import audit
 from accounts.actors import Actor
 from accounts.adminbase import ActingAdmin, RecordingAdmin, admin_actor
 from accounts.models import User
+from accounts.trail import WithHistory
+from common import pages
 from common.admin import ReadOnlyAdmin
 from common.errors import DomainError
 from common.validation import parse
@@ -27,6 +29,10 @@ from nodes.requests import NodeCreate, NodePatch
 # What the audit trail calls the actions that are no updates of a node.
 _AUDITED = {"refresh": "node.refresh", "retire": "node.delete"}
 _LABELS = {"online": "success", "offline": "danger", "maintenance": "warning", "lost": "danger"}
+
+pages.add("node", Node)
+pages.add("network", Network)
+pages.add("image", Image, "os_image")
 
 
 class GpuInline(TabularInline):
@@ -61,7 +67,7 @@ class StatusFilter(admin.SimpleListFilter):
 
 
 @admin.register(Node)
-class NodeAdmin(ActingAdmin):
+class NodeAdmin(WithHistory, ActingAdmin):
     form = NodeForm
     audited_change = "update"
     inlines = (GpuInline, ImageInline)
@@ -214,7 +220,7 @@ class GpuAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Image)
-class ImageAdmin(ReadOnlyAdmin):
+class ImageAdmin(WithHistory, ReadOnlyAdmin):
     """To be looked at: `manage.py images` changes them, where their files are."""
 
     list_display = ("os_image", "size", "disk", "firmware", "device_model", "tpm", "ready", "updated_at")
@@ -241,7 +247,7 @@ class ClaimAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Network)
-class NetworkAdmin(RecordingAdmin):
+class NetworkAdmin(WithHistory, RecordingAdmin):
     form = NetworkForm
     audited_change = "update"
     list_display = ("name", "segment", "vlan_id", "subnet", "gateway", "whose")

@@ -19,6 +19,8 @@ from unfold.enums import ActionVariant
 
 from accounts.adminbase import admin_actor
 from accounts.models import User
+from accounts.trail import WithHistory
+from common import pages
 from common.admin import ReadOnlyAdmin, badge, button
 from resources.admin_actions import (
     DELETE,
@@ -48,6 +50,9 @@ _GO, _CARE, _DANGER = ActionVariant.SUCCESS, ActionVariant.WARNING, ActionVarian
 _BADGES = {"gray": "default", "blue": "info", "green": "success", "orange": "warning", "red": "danger"}
 _STATUS_BADGES = {status.value: _BADGES[look.color] for status, look in LOOKS.items()}
 _LEVEL_BADGES = {"debug": "default", "info": "info", "warning": "warning", "error": "danger"}
+
+
+pages.add("vm", VirtualMachine)
 
 
 class DeletedFilter(admin.SimpleListFilter):
@@ -108,7 +113,7 @@ def _list_action(verb: Verb) -> Callable[..., Any]:
 
 
 @admin.register(VirtualMachine)
-class VirtualMachineAdmin(ReadOnlyAdmin):
+class VirtualMachineAdmin(WithHistory, ReadOnlyAdmin):
     list_display = (
         "name", "status_badge", "organization", "node", "os_image", "size", "gpus", "ip_address", "running_task",
         "created_at",

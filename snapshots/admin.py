@@ -4,10 +4,14 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 
+from accounts.trail import WithHistory
+from common import pages
 from common.admin import ReadOnlyAdmin, badge
 from resources.admin_panels import PANELS, Panel, may_view, moment
 from resources.models import VirtualMachine
 from snapshots.models import Snapshot, SnapshotStatus
+
+pages.add("snapshot", Snapshot)
 
 _BADGES = {
     SnapshotStatus.CREATING.value: "info",
@@ -17,7 +21,7 @@ _BADGES = {
 
 
 @admin.register(Snapshot)
-class SnapshotAdmin(ReadOnlyAdmin):
+class SnapshotAdmin(WithHistory, ReadOnlyAdmin):
     list_display = ("name", "vm", "status_badge", "size_text", "with_memory", "created_by", "created_at")
     list_filter = ("status", "with_memory")
     list_select_related = ("vm", "created_by")
