@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
 from unfold.decorators import display
 
@@ -71,7 +72,7 @@ class NodeAdmin(WithHistory, ActingAdmin):
     form = NodeForm
     audited_change = "update"
     inlines = (GpuInline, ImageInline)
-    list_display = ("name", "shown_status", "hostname", "segment", "vcpus", "ram", "disk", "last_seen")
+    list_display = ("named", "shown_status", "vcpus", "ram", "disk", "seen")
     list_filter = (StatusFilter, "enabled", "segment")
     search_fields = ("name", "hostname", "=id")
     search_help_text = "A name, a host name or an id"
@@ -91,15 +92,23 @@ class NodeAdmin(WithHistory, ActingAdmin):
     def shown_status(self, node: Node) -> str:
         return node.status
 
-    @admin.display(description="vCPUs promised")
+    @admin.display(description="name", ordering="name")
+    def named(self, node: Node) -> SafeString:
+        return pages.lines(pages.cut(node.name), pages.cut(node.hostname), f"segment {node.segment}")
+
+    @admin.display(description="last seen (UTC)", ordering="last_seen")
+    def seen(self, node: Node) -> str:
+        return pages.moment(node.last_seen)
+
+    @admin.display(description="promised vCPUs", ordering="used_vcpus")
     def vcpus(self, node: Node) -> str:
         return f"{node.used_vcpus:,} of {room.capacity(node).vcpus:,}"
 
-    @admin.display(description="RAM promised")
+    @admin.display(description="promised RAM", ordering="used_ram_mb")
     def ram(self, node: Node) -> str:
-        return f"{node.used_ram_mb:,} of {node.cap_ram_mb:,} MB"
+        return f"{node.used_ram_mb / 1024:,g} of {node.cap_ram_mb / 1024:,g} GB"
 
-    @admin.display(description="disk promised")
+    @admin.display(description="promised disk", ordering="used_disk_gb")
     def disk(self, node: Node) -> str:
         return f"{node.used_disk_gb:,} of {node.cap_disk_gb:,} GB"
 

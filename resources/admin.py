@@ -115,8 +115,7 @@ def _list_action(verb: Verb) -> Callable[..., Any]:
 @admin.register(VirtualMachine)
 class VirtualMachineAdmin(WithHistory, ReadOnlyAdmin):
     list_display = (
-        "name", "status_badge", "organization", "node", "os_image", "size", "gpus", "ip_address", "running_task",
-        "created_at",
+        "name_and_address", "status_and_task", "owned_by", "placed_on", "hardware", "created",
     )  # fmt: skip
     list_filter = ("status", DeletedFilter, GpuFilter, "node", "organization", "os_image")
     list_select_related = ("organization", "node", "task")
@@ -135,15 +134,39 @@ class VirtualMachineAdmin(WithHistory, ReadOnlyAdmin):
 
     # What is shown
 
-    @badge("status", _STATUS_BADGES, ordering="status")
-    def status_badge(self, vm: VirtualMachine) -> str:
-        return vm.status
+    @admin.display(description="name", ordering="name")
+    def name_and_address(self, vm: VirtualMachine) -> SafeString:
+        return pages.lines(pages.cut(vm.name), vm.ip_address)
 
-    @admin.display(description="vCPU / RAM / disk", ordering="vcpus")
+    @admin.display(description="status", ordering="status")
+    def status_and_task(self, vm: VirtualMachine) -> SafeString:
+        return pages.lines(self.status_badge(vm), self.running_task(vm) if vm.task else "")
+
+    @admin.display(description="organization", ordering="organization__name")
+    def owned_by(self, vm: VirtualMachine) -> SafeString:
+        return pages.cut(vm.organization.name)
+
+    @admin.display(description="node", ordering="node__name")
+    def placed_on(self, vm: VirtualMachine) -> SafeString:
+        return pages.cut(vm.node.name)
+
+    @admin.display(description="image and size", ordering="vcpus")
+    def hardware(self, vm: VirtualMachine) -> SafeString:
+        return pages.lines(vm.os_image, self.size(vm), vm.allocated_gpu and self.gpus(vm))
+
+    @admin.display(description="created (UTC)", ordering="created_at")
+    def created(self, vm: VirtualMachine) -> SafeString:
+        return pages.lines(f"{vm.created_at:%Y-%m-%d}", f"{vm.created_at:%H:%M}")
+
+    @admin.display(description="status")
+    def status_badge(self, vm: VirtualMachine) -> SafeString:
+        return pages.badge_of(vm.status, _STATUS_BADGES[vm.status])
+
+    @admin.display(description="size")
     def size(self, vm: VirtualMachine) -> str:
-        return f"{vm.vcpus} / {vm.ram_mb / 1024:g} GB / {vm.disk_gb} GB"
+        return f"{vm.vcpus} vCPU, {vm.ram_mb / 1024:g} GB, {vm.disk_gb} GB"
 
-    @admin.display(description="GPUs", ordering="gpu_count")
+    @admin.display(description="GPUs")
     def gpus(self, vm: VirtualMachine) -> str:
         return ", ".join(vm.allocated_gpu) or "-"
 
@@ -295,15 +318,24 @@ def _find(vm_id: str) -> VirtualMachine | None:
     return VirtualMachine.objects.select_related("node", "organization").filter(pk=vm_id).first()
 
 
-@admin.register(LogEntry)
-class LogEntryAdmin(ReadOnlyAdmin):
-    list_display = ("at", "level_badge", "vm", "message")
-    list_filter = ("level",)
+class OfVmAdmin(ReadOnlyAdmin):
+    """Of rows that belong to a VM, which is named with a link."""
+
     list_select_related = ("vm",)
+
+    @admin.display(description="VM", ordering="vm__name")
+    def its_vm(self, row: Any) -> SafeString:
+        return pages.link("vm", row.vm_id, row.vm.name)
+
+
+@admin.register(LogEntry)
+class LogEntryAdmin(OfVmAdmin):
+    list_display = ("at", "level_badge", "its_vm", "message")
+    list_filter = ("level",)
     ordering = ("-at", "-id")
     search_fields = ("=vm__id", "message")
     search_help_text = "The id of a VM, or words of the message"
-    fields = ("at", "level", "vm", "message")
+    fields = ("at", "level", "its_vm", "message")
 
     @badge("level", _LEVEL_BADGES, ordering="level")
     def level_badge(self, entry: LogEntry) -> str:
@@ -311,14 +343,13 @@ class LogEntryAdmin(ReadOnlyAdmin):
 
 
 @admin.register(MetricsHour)
-class MetricsHourAdmin(ReadOnlyAdmin):
-    list_display = ("hour", "vm", "samples", "averaged")
+class MetricsHourAdmin(OfVmAdmin):
+    list_display = ("hour", "its_vm", "samples", "averaged")
     list_filter = ("averaged",)
-    list_select_related = ("vm",)
     ordering = ("-hour", "vm")
     search_fields = ("=vm__id", "vm__name")
     search_help_text = "The id or the name of a VM"
-    fields = ("vm", "hour", "averaged", "samples", "latest", "points")
+    fields = ("its_vm", "hour", "averaged", "samples", "latest", "points")
 
     @admin.display(description="samples")
     def samples(self, row: MetricsHour) -> int:
@@ -326,16 +357,15 @@ class MetricsHourAdmin(ReadOnlyAdmin):
 
 
 @admin.register(ConsoleToken)
-class ConsoleTokenAdmin(ReadOnlyAdmin):
+class ConsoleTokenAdmin(OfVmAdmin):
     """Who may see which screen, until when. The key of a row is the token's digest, so that a row has no page."""
 
-    list_display = ("vm", "username", "created_at", "expires_at")
+    list_display = ("its_vm", "username", "created_at", "expires_at")
     list_display_links = None
-    list_select_related = ("vm",)
     ordering = ("-created_at",)
     search_fields = ("=vm__id", "vm__name", "=user_id")
     search_help_text = "The id or the name of a VM, or the id of a user"
-    fields = ("vm", "created_at", "expires_at")
+    fields = ("its_vm", "created_at", "expires_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         name = User.objects.filter(pk=OuterRef("user_id")).values("username")

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest
@@ -10,6 +9,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
 
+from common.pages import may_view, moment
 from resources.models import LogEntry, VirtualMachine
 from tasks.models import Task
 
@@ -50,7 +50,7 @@ def tasks_panel(request: HttpRequest, vm: VirtualMachine) -> Panel | None:
         )
         for task in tasks
     ]
-    headers = ("Task", "Type", "Status", "Progress", "Message", "Created", "Finished")
+    headers = ("Task", "Type", "Status", "Progress", "Message", "Created (UTC)", "Finished (UTC)")
     return Panel("Tasks", headers, rows, list_url("tasks_task", q=vm.id))
 
 
@@ -59,7 +59,7 @@ def log_panel(request: HttpRequest, vm: VirtualMachine) -> Panel | None:
         return None
     newest = LogEntry.objects.filter(vm_id=vm.id).order_by("-at", "-id")[:SHOWN]
     rows = [(moment(entry.at), entry.level, entry.message) for entry in newest]
-    return Panel("Log", ("Time", "Level", "Message"), rows, list_url("resources_logentry", q=vm.id))
+    return Panel("Log", ("Time (UTC)", "Level", "Message"), rows, list_url("resources_logentry", q=vm.id))
 
 
 PANELS: list[PanelMaker] = [tasks_panel, log_panel]
@@ -72,19 +72,9 @@ def panels_of(request: HttpRequest, vm: VirtualMachine) -> list[Panel]:
 # What panels are made of
 
 
-def may_view(request: HttpRequest, model: str) -> bool:
-    """Whether Django's permissions let the user view (or change) this model, named `app.model`."""
-    app, _, name = model.partition(".")
-    return any(request.user.has_perm(f"{app}.{verb}_{name}") for verb in ("view", "change"))
-
-
 def change_url(model: str, key: str) -> str:
     return reverse(f"admin:{model}_change", args=(key,))
 
 
 def list_url(model: str, **parameters: str) -> str:
     return f"{reverse(f'admin:{model}_changelist')}?{urlencode(parameters)}"
-
-
-def moment(at: datetime | None) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S}" if at else "-"

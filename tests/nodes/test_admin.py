@@ -71,6 +71,19 @@ def test_it_shows_its_lists(browser, model):
     assert browser.get(path, {"q": "worker"}).status_code == 200
 
 
+def test_its_list_says_what_is_promised_of_what_a_node_has(browser):
+    NodeFactory(
+        name="worker-77", hostname="worker-77.example.com", segment="rack-9", cap_vcpus=64, used_vcpus=10,
+        cap_ram_mb=524_288, used_ram_mb=28_672, cap_disk_gb=10_240, used_disk_gb=320,
+    )  # fmt: skip
+
+    page = browser.get(reverse("admin:nodes_node_changelist")).content.decode()
+
+    for text in ("worker-77.example.com", "segment rack-9", "Promised vCPUs", "10 of 64", "28 of 512 GB",
+                 "320 of 10,240 GB"):  # fmt: skip
+        assert text in page
+
+
 @pytest.mark.parametrize("status", ["online", "offline", "maintenance", "lost"])
 def test_it_filters_by_status(browser, status):
     NodeFactory(name="worker-online")

@@ -1,5 +1,6 @@
 """The admin's pages of VMs: who sees them, and what they show."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -141,9 +142,18 @@ def test_it_lists_what_an_inventory_needs(client, operator):
 
     listed = client.get(LIST).content.decode()
 
-    for text in ("train", "deploying", vm.organization.name, gpu.node.name, "ubuntu-22.04", "2 / 2 GB / 20 GB",
+    for text in ("train", "deploying", vm.organization.name, gpu.node.name, "ubuntu-22.04", "2 vCPU, 2 GB, 20 GB",
                  "GPU-0", "10.0.0.9", "vm-start 40 %"):  # fmt: skip
         assert text in listed
+
+
+def test_rows_of_a_vm_name_it_with_a_link(client, operator):
+    for row in rows_of_each_model()[1:]:
+        listed = client.get(reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_changelist")).content.decode()
+
+        assert f'href="{page_of(row.vm)}"' in listed
+        assert re.search(r">\s*VM\s*<", listed)
+        assert not re.search(r">\s*Vm\s*<", listed)
 
 
 def test_it_has_a_badge_for_each_status(client, operator):
