@@ -131,9 +131,9 @@ def _run(run: Run, task_type: TaskType) -> None:
 def _do(run: Run, task_type: TaskType) -> None:
     for index in range(run.state["step"], len(task_type.steps)):
         step = task_type.steps[index]
-        run.enter(step, step.message, task_type.steps[index - 1].progress if index else 0)
         try:
-            with run.host.guard(_limit(step)):
+            with run.host.guard(_limit(step)):  # from before the lease begins: it must not end after that
+                run.enter(step, step.message, task_type.steps[index - 1].progress if index else 0)
                 answer = step.do(run)
         except NodeUnreachable as e:
             log.warning("node out of reach", extra={"task": run.task.id, "step": step.name, "reason": e.message})
@@ -182,9 +182,9 @@ def _undo(run: Run, task_type: TaskType) -> None:
         if step.undo is None or step.name not in run.state["asked"]:
             continue
         failing["at"] = index
-        run.enter(step, f"Undoing: {step.message}", 0)
         try:
             with run.host.guard(_limit(step)):
+                run.enter(step, f"Undoing: {step.message}", 0)
                 step.undo(run)
         except (LeaseLost, OperationalError, InterfaceError):
             raise

@@ -54,6 +54,13 @@ class Watchdog:
         finally:
             self._set(None)
 
+    def leave_if_late(self) -> None:
+        """At once, where the thread of the watchdog would come a moment later than the guarded one goes on."""
+        due = self._due
+        if due is not None and time.monotonic() >= due:
+            log.critical("the worker has slept through the time that it had, and leaves")
+            self._leave(EXIT_HUNG)
+
     def _set(self, due: float | None) -> None:
         with self._changed:
             self._due = due
@@ -110,6 +117,8 @@ class WorkerProcess(Host):
         """Work until SIGTERM or SIGINT; the step that runs is finished. A second signal ends the process at once."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        # Its task may be another's since it was stopped, and what it was about to do on a node must not come now.
+        signal.signal(signal.SIGCONT, lambda *_: self._watchdog.leave_if_late())
         pulse.be(self.beat, self._waker.wake)
         log.info("worker started", extra={"worker": self.name})
         failures = 0

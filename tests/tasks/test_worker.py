@@ -112,6 +112,19 @@ def test_it_leaves_when_a_call_outlives_its_time(caplog):
     assert "over its time" in caplog.text
 
 
+def test_it_leaves_before_the_watchdogs_thread_has_seen_that_it_overslept(caplog):
+    codes = []
+    watchdog = worker.Watchdog(lambda code: codes.append(code) or time.sleep(0.2))
+    watchdog.leave_if_late()
+    with watchdog.guard(30):
+        watchdog.leave_if_late()
+    assert codes == []
+    with watchdog.guard(-1):
+        watchdog.leave_if_late()
+    assert set(codes) == {75}
+    assert "slept through" in caplog.text
+
+
 def test_it_ends_at_a_second_signal(script, monkeypatch):
     process, handlers = WorkerProcess(), []
     monkeypatch.setattr(worker.signal, "signal", lambda *args: handlers.append(args))
