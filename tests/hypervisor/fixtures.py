@@ -57,6 +57,6 @@ def lab_site(site_of, migrated, labs):
     """Makes a site with the nodes' rows, and no worker yet."""
 
     def make(backend="vmbackends.libvirt.LibvirtBackend", options=None, **settings):
-        return labsite.LabSite(site_of(migrated, **labsite.settings(backend, **options or {}), **settings), labs)
+        return labsite.LabSite(site_of(migrated, **labsite.settings(backend, **options or {}) | settings), labs)
 
     return make

@@ -2,15 +2,16 @@
 
 import os
 import signal
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lab.node import Node
-from tests.hypervisor import estate
+from tests.hypervisor import estate, hands
 from tests.hypervisor.inside import Inside
 from tests.processes.sites import Site, wait_for
+
+SECONDS = 90.0
 
 
 class LabSite:
@@ -19,31 +20,45 @@ class LabSite:
     def __init__(self, site: Site, labs: Sequence[Node]) -> None:
         self._site = site
         self.labs = labs
-        self.workers: list[subprocess.Popen[bytes]] = []
+        self.workers: list[int] = []
         self.inside = Inside(site)
         self.inside(estate.move_in, [(lab.name, lab.uri, lab.boot_id) for lab in labs])
 
-    def hire(self, count: int) -> list[subprocess.Popen[bytes]]:
-        hired = [self._site.manage("worker", "--skip-checks") for _ in range(count)]
+    def hire(self, count: int) -> list[int]:
+        """New workers' process ids."""
+        hired = [self.inside(hands.hire) for _ in range(count)]
         self.workers += hired
         return hired
 
     def dismiss(self) -> None:
         """All workers, in order."""
-        for worker in self.workers:
-            worker.terminate()
-        for worker in self.workers:
-            worker.wait(30)
+        self._send(self.workers, signal.SIGTERM)
+        assert set(self.codes_of(self.workers)) <= {0}
         self.workers = []
 
-    def replace_the_dead(self) -> int:
-        """With workers to whom their tasks fall at once. Gives how many there were."""
-        dead = [worker for worker in self.workers if worker.poll() is not None]
-        for worker in dead:
-            self.workers.remove(worker)
-            self.inside(estate.expire_leases_of, worker.pid)
-        self.hire(len(dead))
-        return len(dead)
+    def codes_of(self, workers: Sequence[int]) -> list[int]:
+        """With what they end, when they have all ended."""
+        wait_for(lambda: set(workers) <= set(self.inside(hands.ended)), SECONDS, f"the end of {workers}")
+        ended = self.inside(hands.ended)
+        return [ended[pid] for pid in workers]
+
+    def replace_the_dead(self) -> None:
+        """With workers to whom their tasks fall at once."""
+        ended = self.inside(hands.ended)
+        for pid in [pid for pid in self.workers if pid in ended]:
+            self.workers.remove(pid)
+            self.inside(estate.expire_leases_of, pid)
+            self.hire(1)
+
+    def wait_until_asleep(self, workers: Sequence[int]) -> None:
+        wait_for(lambda: {_state_of(pid) for pid in workers} == {"T"}, SECONDS, "all to be stopped")
+
+    def wake(self, workers: Sequence[int]) -> None:
+        self._send(workers, signal.SIGCONT)
+
+    def _send(self, workers: Sequence[int], number: signal.Signals) -> None:
+        for pid in workers:
+            os.kill(pid, number)
 
     def deploy(self, *vm_ids: str, within_s: float = 90.0) -> None:
         self.inside(estate.ask, "start", *vm_ids)
@@ -56,16 +71,7 @@ class LabSite:
         return self._site.output()
 
 
-def wait_until_stopped(worker: subprocess.Popen[bytes], within_s: float = 60.0) -> None:
-    """Until it sleeps for SIGSTOP."""
-    wait_for(lambda: state_of(worker.pid) == "T", within_s, f"worker {worker.pid} to stop")
-
-
-def wake(worker: subprocess.Popen[bytes]) -> None:
-    os.kill(worker.pid, signal.SIGCONT)
-
-
-def state_of(pid: int) -> str:
+def _state_of(pid: int) -> str:
     """As ps has it: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html"""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

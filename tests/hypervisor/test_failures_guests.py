@@ -7,6 +7,8 @@ from tests.hypervisor import estate
 from tests.hypervisor.guests import wait_for
 from tests.hypervisor.work import work
 
+pytestmark = pytest.mark.one_engine
+
 
 @pytest.fixture
 def lab(here):

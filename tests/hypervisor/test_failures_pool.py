@@ -8,6 +8,8 @@ from tests.hypervisor.guests import node_ref, wait_for
 from tests.hypervisor.work import work
 from vmbackends.libvirt import LibvirtBackend
 
+pytestmark = pytest.mark.one_engine
+
 POOL = "small"
 # Room for disks of 10 GB, as they could grow; nothing of it is used before it is written to.
 ROOMY = "11g"

@@ -10,6 +10,8 @@ from tasks.models import Task
 from tests.hypervisor import estate
 from tests.hypervisor.work import work
 
+pytestmark = pytest.mark.one_engine
+
 
 @pytest.fixture
 def lab(here):

@@ -1,0 +1,94 @@
+"""libvirtd of one of two nodes is killed, frozen or cannot be reached: the other node's tasks go on meanwhile, no VM
+changes its status for it, and all is done when it is back. And a worker hears at once of a guest that dies.
+"""
+
+import pytest
+
+from tests.hypervisor import estate
+from tests.processes.sites import wait_for
+
+pytestmark = pytest.mark.processes
+
+# The tasks of a node that hangs hold two workers, for as long as the silence lasts that is taken for its death; looks
+# at it hold one more.
+WORKERS = 4
+
+
+@pytest.fixture
+def site(lab_site):
+    site = lab_site(SWEEP_SECONDS=1)
+    site.hire(WORKERS)
+    yield site
+    site.dismiss()
+
+
+def kill(lab, site):
+    lab.kill_daemon()
+    return lab.start_daemon
+
+
+def freeze(lab, site):
+    lab.stop_daemon_signal()
+    return lab.continue_daemon
+
+
+def take_the_socket_away(lab, site):
+    """New workers find none; the connections of the old ones would live on."""
+    site.dismiss()
+    (lab.run_folder / "libvirt-sock").unlink()
+
+    def put_back():
+        lab.kill_daemon()
+        lab.start_daemon()
+
+    return put_back
+
+
+def test_the_other_node_works_on_and_all_is_done_when_it_is_back(site, labs):
+    near, far = labs
+    idle, *troubled = [site.inside(estate.create, near.name) for _ in range(3)]
+    others = [site.inside(estate.create, far.name) for _ in range(3)]
+    site.deploy(idle, *troubled, *others)
+
+    for trouble in (kill, freeze, take_the_socket_away):
+        mend = trouble(near, site)
+        try:
+            site.inside(estate.ask_unawares, "restart", *troubled, *others, force=True)
+            site.hire(WORKERS - len(site.workers))
+            site.inside.until(estate.statuses, others, gives=["running"] * 3)
+            site.inside.until(estate.online, near.name, gives=False)
+            assert site.inside(estate.open_tasks, troubled) == 2, f"{trouble.__name__} is no trouble"
+            assert site.inside(estate.statuses, [idle, *troubled]) == ["running", "deploying", "deploying"]
+            assert site.inside(estate.health, idle) == "unknown"
+        finally:
+            mend()
+        site.inside.until(estate.statuses, troubled, gives=["running"] * 2)
+        site.inside.until(estate.online, near.name, gives=True)
+        assert site.inside(estate.status, idle) == "running"
+        assert site.inside(estate.health, idle) == "healthy"
+    assert {task["status"] for task in site.inside(estate.newest_tasks, [*troubled, *others])} == {"succeeded"}
+    site.assert_balanced()
+
+
+@pytest.mark.one_engine
+def test_a_guest_that_dies_is_told_of_by_its_node(lab_site, labs):
+    site = lab_site()
+    site.hire(1)
+    vms = [site.inside(estate.create, lab.name) for lab in labs]
+    site.deploy(*vms)
+    for lab, vm in zip(labs, vms, strict=True):
+        lab.kill_guest(f"vm-{vm}")
+        site.inside.until(estate.status, vm, gives="error", within_s=20)
+    assert "its QEMU was killed" in site.inside(estate.error, vms[0])
+
+    # And once more on a connection that was opened anew.
+    lab, vm = labs[0], vms[0]
+    lab.kill_daemon()
+    lab.start_daemon()
+    site.inside(estate.ask, "restart", vm)
+    site.inside.until(estate.status, vm, gives="running")
+    lab.kill_guest(f"vm-{vm}")
+    site.inside.until(estate.status, vm, gives="error", within_s=20)
+    wait_for(lambda: not site.inside(estate.open_tasks), 10, "the end of all tasks")
+    site.assert_balanced()
+    site.dismiss()

@@ -1,0 +1,141 @@
+"""Workers that are killed in the middle of calls to libvirt, or sleep through their leases: the next one ends the
+task, as if nothing had been."""
+
+import time
+
+import pytest
+
+from tasks.worker import EXIT_HUNG
+from tests.hypervisor import estate
+from tests.hypervisor.troubled import Point, come_to_pass, write
+from tests.processes.sites import wait_for
+
+pytestmark = pytest.mark.processes
+
+SECONDS = 120.0
+TROUBLED = "tests.hypervisor.troubled.TroubledBackend"
+
+# In each, the points at which one worker after the other dies that has the task of one VM.
+DEPLOYS = (
+    (("create_disk", "virStorageVolCreateXML", "during"), ("write_seed", "virStorageVolCreateXML", "after")),
+    (("create_disk", "virStorageVolCreateXML", "after"), ("write_seed", "virStreamSend", "after")),
+    (("write_seed", "virStreamFinish", "after"), ("define", "virDomainDefineXMLFlags", "after")),
+    (("start", "virStorageVolCreateXML", "after"), ("start", "virStreamFinish", "after")),
+    (("start", "virDomainCreate", "during"), ("domain", "virDomainGetState", "after")),
+    (("start", "virDomainCreate", "after"), ("remove_seed", "virDomainUpdateDeviceFlags", "after"),
+     ("remove_seed", "virStorageVolDelete", "after")),
+)  # fmt: skip
+STOPS = (
+    (("domain", "virDomainGetState", "after"), ("shutdown", "virDomainShutdownFlags", "after")),
+    (("shutdown", "virDomainShutdownFlags", "during"),),
+)
+FORCED_STOPS = (
+    (("power_off", "virDomainDestroy", "during"),),
+    (("power_off", "virDomainDestroy", "after"),),
+)
+DELETES = (
+    (("undefine", "virDomainUndefineFlags", "during"),),
+    (("undefine", "virDomainUndefineFlags", "after"),),
+    (("delete_disks", "virStoragePoolRefresh", "after"), ("delete_disks", "virStorageVolDelete", "during")),
+    (("delete_disks", "virStorageVolDelete", "after"),),
+)
+
+
+class Doom:
+    """A site of workers that die as it is written."""
+
+    def __init__(self, lab_site, folder):
+        self._file = folder / "points"
+        self.site = lab_site(TROUBLED, {"points": str(self._file)})
+        self._dead = 0
+
+    def befalls(self, verb, plans, vms, **how):
+        """Ask for this of VMs, each with a plan of the points at which its workers die, and see its task done."""
+        for done in self._file.parent.glob("*.done"):
+            done.unlink()
+        points = [Point(vm, *where) for vm, plan in zip(vms, plans, strict=True) for where in plan]
+        write(self._file, points)
+        self.site.inside(estate.ask, verb, *vms, **how)
+        try:
+            wait_for(lambda: self._goes_on(vms), SECONDS, verb)
+        except AssertionError as e:
+            tasks = self.site.inside(estate.newest_tasks, vms)
+            raise AssertionError(f"{e}: {tasks}\n{self.site.output()[-6000:]}") from e
+        assert come_to_pass(self._file) == len(points)
+        tasks = self.site.inside(estate.newest_tasks, vms)
+        assert [task["status"] for task in tasks] == ["succeeded"] * len(vms), tasks
+        assert [task["deaths"] for task in tasks] == [len(plan) for plan in plans]
+
+    def _goes_on(self, vms):
+        self.site.replace_the_dead()
+        time.sleep(0.1)
+        return not self.site.inside(estate.open_tasks, vms)
+
+
+def test_a_task_whose_workers_are_killed_in_the_middle_of_calls_ends_as_if_nothing_had_been(lab_site, tmp_path, labs):
+    doom = Doom(lab_site, tmp_path)
+    site = doom.site
+    site.hire(4)
+    vms = [site.inside(estate.create, labs[number % 2].name) for number in range(len(DEPLOYS))]
+
+    doom.befalls("start", DEPLOYS, vms)
+    assert site.inside(estate.statuses, vms) == ["running"] * 6
+    for number, vm in enumerate(vms):
+        lab = labs[number % 2]
+        assert lab.virsh("domstate", f"vm-{vm}").strip() == "running"
+        assert f"vm-{vm}-seed" not in lab.virsh("vol-list", "aiwm")
+        assert "start 0x0001" in lab.run("cat", lab.pool / f"vm-{vm}-console.log")
+
+    doom.befalls("stop", STOPS, vms[:2])
+    doom.befalls("stop", FORCED_STOPS, vms[2:4], force=True)
+    assert site.inside(estate.statuses, vms) == ["stopped"] * 4 + ["running"] * 2
+    site.assert_balanced()
+
+    doom.befalls("delete", DELETES, vms[:4])
+    site.assert_balanced()
+    site.dismiss()
+
+
+SLEEPERS = (
+    ("write_seed", "virStorageVolCreateXML"),
+    ("write_seed", "virStorageVolUpload"),
+    ("define", "virDomainDefineXMLFlags"),
+    ("remove_seed", "virDomainUpdateDeviceFlags"),
+)
+LEASE_SECONDS = 6.0
+
+
+def test_a_worker_that_sleeps_through_its_lease_touches_nothing_when_it_wakes(lab_site, tmp_path, labs):
+    site = lab_site(TROUBLED, {"points": str(tmp_path / "points")}, LEASE_SECONDS=LEASE_SECONDS)
+    vms = [site.inside(estate.create, labs[number % 2].name) for number in range(len(SLEEPERS))]
+    write(tmp_path / "points", [Point(vm, *where, "before", "STOP") for vm, where in zip(vms, SLEEPERS, strict=True)])
+    site.inside(estate.ask, "start", *vms)
+    sleepers = site.hire(len(SLEEPERS))
+    site.wait_until_asleep(sleepers)
+    site.workers = []
+
+    asleep_since = time.monotonic()
+    site.hire(2)
+    site.inside.until(estate.statuses, vms, gives=["running"] * len(vms))
+    site.inside(estate.ask, "stop", *vms)
+    site.inside.until(estate.statuses, vms, gives=["stopped"] * len(vms))
+    site.inside(estate.ask, "delete", vms[0])
+    site.inside.until(estate.open_tasks, gives=0)
+    site.dismiss()
+    wait_for(lambda: time.monotonic() - asleep_since > LEASE_SECONDS, 10, "the leases to be over")
+
+    before = [_all_of(lab) for lab in labs], site.inside(estate.books)
+    site.wake(sleepers)
+    assert site.codes_of(sleepers) == [EXIT_HUNG] * len(sleepers), "each sees that it is late, and leaves"
+    assert ([_all_of(lab) for lab in labs], site.inside(estate.books)) == before
+    site.assert_balanced()
+
+
+def _all_of(lab):
+    domains = lab.virsh("list", "--all", "--name").split()
+    lab.virsh("pool-refresh", "aiwm")
+    return (
+        {name: lab.virsh("dumpxml", name, "--inactive") for name in domains},
+        lab.virsh("list", "--all"),
+        lab.virsh("vol-list", "aiwm", "--details"),
+    )
