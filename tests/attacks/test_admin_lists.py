@@ -107,6 +107,15 @@ def test_a_faulty_parameter_leads_back_to_the_list(operator, label, query):
     assert (answer.status_code, answer["Location"]) == (302, f"{url_of(label)}?e=1")
 
 
+@pytest.mark.parametrize(("words", "found"), [(66, 1), (67, 0), (1500, 0)])
+def test_a_search_is_as_long_as_somebody_types(operator, words, found):
+    UserFactory(username="zz")
+
+    answer = operator.get(url_of("accounts.user"), {"q": "zz " * words})
+
+    assert answer.context["cl"].result_count == found
+
+
 def test_the_dates_of_the_audit_trail_are_links_that_work(operator):
     at = audit.record(SYSTEM, "x", object_type="x", object_id="x", org_id=None).at
 
