@@ -1,7 +1,9 @@
 """Real hypervisors: two nodes for a session. Skipped where there can be none, but never with CI set."""
 
 import os
+import sys
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,16 @@ from tests.processes.fixtures import migrated, site_of
 __all__ = ["here", "lab_site", "labs", "migrated", "push_images", "site_of", "stubborn_guest"]
 
 HERE = Path(__file__).parent
+# What a node does is the same on every database; these see that its rows are, too.
+ON_EVERY_ENGINE = {"test_lifecycle.py", "test_failures_records.py"}
+
+if find_spec("libvirt") is None:
+    if os.environ.get("CI"):
+        raise RuntimeError("libvirt-python is not installed: `make .venv/.libvirt` installs it.")
+    collect_ignore_glob = ["test_*.py"]
+    sys.stderr.write(
+        f"{'!' * 100}\nNOT RUN: {HERE.name}, for want of libvirt-python (`make .venv/.libvirt`)\n{'!' * 100}\n"
+    )
 
 
 def pytest_collection_modifyitems(items):
@@ -22,6 +34,8 @@ def pytest_collection_modifyitems(items):
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.hypervisor)
             item.add_marker(pytest.mark.xdist_group("hypervisor"))
+            if item.path.name not in ON_EVERY_ENGINE:
+                item.add_marker(pytest.mark.one_engine)
 
 
 @pytest.fixture(scope="session")

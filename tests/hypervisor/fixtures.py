@@ -7,7 +7,6 @@ from lab.shell import run
 from tests.hypervisor import estate, labsite
 from tests.hypervisor.guests import node_ref
 from vmbackends import get_backend
-from vmbackends.libvirt import LibvirtBackend
 
 STUBBORN_BYTES = 1024**2
 
@@ -24,6 +23,8 @@ def stubborn_guest(lab_packages, tmp_path_factory):
 
 @pytest.fixture
 def push_images(boot_sector, stubborn_guest):
+    from vmbackends.libvirt import LibvirtBackend  # not before it is known that libvirt is there
+
     def push(*refs):
         backend = LibvirtBackend()
         for ref in refs:
