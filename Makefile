@@ -51,9 +51,10 @@ format: .venv/.dev ## let ruff write the sources
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/.dev ## measure the API
+bench: libvirt-if-possible ## measure the API, and what real hypervisors cost
 	$(BIN)/python -m bench
 	$(BIN)/python -m tests.postgres $(BIN)/python -m bench
+	@if [ -e .venv/.libvirt ]; then $(BIN)/python -m bench.hypervisor; fi
 
 requirements: .venv/.dev ## lock the dependencies of pyproject.toml anew
 	$(COMPILE) -o requirements.txt pyproject.toml

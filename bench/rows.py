@@ -45,13 +45,13 @@ class Rows:
         )  # fmt: skip
         NodeImage.objects.create(node=node, os_image="ubuntu-22.04")
         statuses = [status for status, number in _MIX.items() for _ in range(number)]
-        vms = [_vm(user, node, status) for status in statuses]
+        vms = [vm_row(user, node, status) for status in statuses]
         VirtualMachine.objects.bulk_create(vms)
         return cls(user, operator, node, [vm.id for vm in vms])
 
     def add(self, number: int, status: Status) -> list[str]:
         """So many further VMs of the member, for what changes them. They are older than the hundred listed ones."""
-        vms = [_vm(self.user, self.node, status, age=timedelta(days=1)) for _ in range(number)]
+        vms = [vm_row(self.user, self.node, status, age=timedelta(days=1)) for _ in range(number)]
         VirtualMachine.objects.bulk_create(vms, batch_size=_BATCH)
         return [vm.id for vm in vms]
 
@@ -69,7 +69,7 @@ class Rows:
         statuses = list(Status)
         for start in range(0, number, _BATCH):
             VirtualMachine.objects.bulk_create(
-                _vm(owner, nodes[n % len(nodes)], statuses[n % len(statuses)])
+                vm_row(owner, nodes[n % len(nodes)], statuses[n % len(statuses)])
                 for n in range(start, min(start + _BATCH, number))
             )
         _tidy()
@@ -99,7 +99,7 @@ def _organization(name: str) -> Organization:
     )
 
 
-def _vm(user: User, node: Node, status: Status, age: timedelta = timedelta()) -> VirtualMachine:
+def vm_row(user: User, node: Node, status: Status, age: timedelta = timedelta()) -> VirtualMachine:
     config = _config()
     created = timezone.now() - age
     ran = status not in (Status.QUEUED, Status.DEPLOYING, Status.FAILED)
