@@ -1,7 +1,7 @@
 """What real hypervisors cost: `python -m bench.hypervisor`, as root on Debian.
 
-Lab nodes with many domains, a site on SQLite, and the libvirt backend. Everything is measured in one run on one machine,
-so that the ratios hold where the times do not. Prints tables in Markdown; asserts nothing.
+Lab nodes with many domains, a site on SQLite, and the libvirt backend. All is measured in one run on one machine, so
+that the ratios hold where the times do not. Prints tables in Markdown; asserts nothing.
 
 BENCH_DOMAINS is how many domains the one node has; the twenty have ten times as many together.
 """

@@ -14,6 +14,6 @@ def sentences(node: Node) -> Iterator[str]:
         yield f"The domain {name} is not of AIWM. It is let be, and takes of the node what AIWM counts as free."
     for vm_id, names in node.strays.get("orphans", {}).items():
         yield (
-            f"{', '.join(names)}: named as of a VM ({vm_id}) that is not there. If nobody wants it, remove it on the node: "
-            "virsh undefine --nvram --snapshots-metadata, virsh vol-delete."
+            f"{', '.join(names)}: named as of a VM ({vm_id}) that is not there. If nobody wants it, remove it on the "
+            "node: virsh undefine --nvram --snapshots-metadata, virsh vol-delete."
         )
