@@ -321,7 +321,7 @@ def _find(vm_id: str) -> VirtualMachine | None:
 class OfVmAdmin(ReadOnlyAdmin):
     """Of rows that belong to a VM, which is named with a link."""
 
-    list_select_related = ("vm",)
+    list_select_related: tuple[str, ...] = ("vm",)
 
     @admin.display(description="VM", ordering="vm__name")
     def its_vm(self, row: Any) -> SafeString:
