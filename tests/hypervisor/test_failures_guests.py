@@ -6,6 +6,7 @@ from resources import reconcile
 from tests.hypervisor import estate
 from tests.hypervisor.guests import wait_for
 from tests.hypervisor.work import work
+from vmbackends.libvirt import domains
 
 pytestmark = pytest.mark.one_engine
 
@@ -109,6 +110,26 @@ def test_one_that_does_not_listen_has_its_power_cut(lab, settings):
     assert estate.status(vm) == "stopped"
     assert is_off(lab, vm)
     assert "The guest did not shut down within 1 s; its power is cut" in estate.log(vm)
+
+
+def test_one_whose_qemu_hangs_holds_up_no_other_and_has_its_power_cut(lab, settings, monkeypatch):
+    settings.SHUTDOWN_SECONDS = 1
+    monkeypatch.setattr(domains, "_TAKES_A_REQUEST_S", 1)
+    hangs, other = running(lab, 2)
+    lab.run("kill", "-STOP", (lab.run_folder / f"qemu/vm-{hangs}.pid").read_text().strip())
+
+    reconcile.sweep_all()
+    assert estate.statuses([hangs, other]) == ["running", "running"]
+    assert estate.online(lab.name)
+    estate.ask("stop", other)
+    work()
+    estate.ask("delete", other)
+    work()
+    estate.ask("stop", hangs)
+    work()
+    assert estate.status(hangs) == "stopped"
+    assert is_off(lab, hangs)
+    assert "The guest did not shut down within 1 s; its power is cut" in estate.log(hangs)
 
 
 def test_one_that_is_paused_for_no_known_reason_is_in_error(lab):

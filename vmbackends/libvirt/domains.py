@@ -5,6 +5,10 @@ its name is somebody else's, and libvirt refuses a second of that name.
 https://libvirt.org/html/libvirt-libvirt-domain.html
 """
 
+import logging
+import threading
+from concurrent.futures import Future
+
 import libvirt
 from lxml import etree
 
@@ -14,6 +18,11 @@ from vmbackends.libvirt.errors import is_missing
 from vmbackends.libvirt.handles import Connection, Domain
 from vmbackends.libvirt.names import domain_uuid
 from vmbackends.libvirt.states import power_of
+
+log = logging.getLogger(__name__)
+
+# A guest that can be asked at all takes the request in moments.
+_TAKES_A_REQUEST_S = 5.0
 
 _UNDEFINE = (
     libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
@@ -78,15 +87,33 @@ def start(domain: Domain) -> None:
 
 
 def shut_down(domain: Domain) -> None:
-    """Ask the guest: its agent where that is there, else by the power button. Returns at once."""
+    """Ask the guest: its agent where that is there, else by the power button. Returns at once, whether it will or not.
+
+    libvirt waits for QEMU to take the request for as long as that takes, and a minute for the agent. One that hangs is
+    left with it: to cut the power needs neither.
+    """
     if not is_active(domain):
         return
     by_agent = libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT if has_agent(domain) else 0
+    asked: Future[None] = Future()
+    flags = by_agent | libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN
+    threading.Thread(target=_ask, args=(domain, flags, asked), name="libvirt-shutdown", daemon=True).start()
     try:
-        domain.shutdownFlags(by_agent | libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+        asked.result(_TAKES_A_REQUEST_S)
+    except TimeoutError:
+        log.warning("a guest that is to shut down does not take the request", extra={"domain": domain.name()})
     except libvirt.libvirtError:
         if is_active(domain):
             raise
+
+
+def _ask(domain: Domain, flags: int, asked: "Future[None]") -> None:
+    try:
+        domain.shutdownFlags(flags)
+    except Exception as e:  # noqa: BLE001  # raised again where it is waited for
+        asked.set_exception(e)
+    else:
+        asked.set_result(None)
 
 
 def power_off(domain: Domain) -> None:
@@ -136,12 +163,19 @@ def has_agent(domain: Domain) -> bool:
 
 
 def paths_in_use(connection: Connection) -> set[str]:
-    """The files that running domains, whoever they are of, have as disks, and what those are clones of: one call."""
-    flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE | libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_BACKING
-    stats = connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_BLOCK, flags)
-    return {
-        str(value)
-        for _, fields in stats
-        for name, value in fields.items()
-        if name.startswith("block.") and name.endswith(".path")
-    }
+    """The files that running domains, whoever they are of, have as disks, and what those are clones of.
+
+    libvirt's own record tells, which it keeps of what runs. Statistics would in one call, but of QEMU: for one that
+    hangs they wait without end.
+    """
+    paths: set[str] = set()
+    for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+        try:
+            xml = domain.XMLDesc(0)
+        except libvirt.libvirtError as e:
+            if is_missing(e):
+                continue
+            raise
+        sources = etree.fromstring(xml).iterfind("devices/disk//source[@file]")
+        paths |= {str(source.get("file")) for source in sources}
+    return paths
