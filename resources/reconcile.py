@@ -187,7 +187,7 @@ def _write(vm: VirtualMachine, columns: Mapping[str, Any], state: DomainState) -
     if status is None:
         return
     if status == Status.STOPPED:
-        logs.record(vm.id, "warning", f"The VM was seen off: {state.reason or 'shut down from within'}")
+        logs.record(vm.id, "warning", f"The VM was seen off: {state.reason or 'its node does not say why'}")
     elif status == Status.ERROR:
         logs.record(vm.id, "error", columns["error_message"])
     else:
