@@ -107,6 +107,11 @@ def newest_tasks(vm_ids: Iterable[str]) -> list[dict[str, Any]]:
     ]
 
 
+def wait_no_more() -> None:
+    """What was to be tried again some time later is due."""
+    Task.objects.filter(status__in=OPEN).update(not_before=None)
+
+
 def books() -> dict[str, Any]:
     """What the database says is where, and what in it is at odds with itself."""
     vms = VirtualMachine.objects.select_related("node")
@@ -171,5 +176,5 @@ def in_pool(ref: NodeRef, pool: str) -> NodeRef:
     return replace(ref, settings=replace(ref.settings, pool=pool))
 
 
-def use_pool(node: str, pool: str) -> None:
-    Node.objects.filter(name=node).update(pool=pool)
+def change_node(node: str, **columns: Any) -> None:
+    Node.objects.filter(name=node).update(**columns)

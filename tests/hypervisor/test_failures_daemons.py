@@ -62,6 +62,7 @@ def test_the_other_node_works_on_and_all_is_done_when_it_is_back(site, labs):
             assert site.inside(estate.health, idle) == "unknown"
         finally:
             mend()
+        site.inside(estate.wait_no_more)
         site.inside.until(estate.statuses, troubled, gives=["running"] * 2)
         site.inside.until(estate.online, near.name, gives=True)
         assert site.inside(estate.status, idle) == "running"

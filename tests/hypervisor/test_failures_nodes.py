@@ -115,6 +115,7 @@ def test_one_that_answers_again_before_the_deadline_ends_the_task_as_if_nothing_
     assert estate.status(vm) == "deploying"
     assert estate.open_tasks() == 1
     lab.start_daemon()
+    estate.wait_no_more()
     work()
     assert estate.status(vm) == "running"
 

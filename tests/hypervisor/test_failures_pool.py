@@ -54,7 +54,7 @@ def pool(here, push_images):
     pool.make()
     ref = node_ref(lab)
     push_images(estate.in_pool(ref, POOL))
-    estate.use_pool(lab.name, POOL)
+    estate.change_node(lab.name, pool=POOL)
     yield pool
     estate.assert_balanced([lab], estate.books(), POOL)
     estate.put_right(lab)

@@ -39,6 +39,11 @@ DELETES = (
     (("delete_disks", "virStoragePoolRefresh", "after"), ("delete_disks", "virStorageVolDelete", "during")),
     (("delete_disks", "virStorageVolDelete", "after"),),
 )
+# Of a deploy that is refused as it starts, and taken back.
+UNDONE = (
+    (("undefine", "virDomainUndefineFlags", "after"), ("remove_seed", "virStorageVolDelete", "after")),
+    (("undefine", "virDomainUndefineFlags", "during"), ("delete_disks", "virStorageVolDelete", "after")),
+)
 
 
 class Doom:
@@ -49,7 +54,7 @@ class Doom:
         self.site = lab_site(TROUBLED, {"points": str(self._file)})
         self._dead = 0
 
-    def befalls(self, verb, plans, vms, **how):
+    def befalls(self, verb, plans, vms, ends="succeeded", **how):
         """Ask for this of VMs, each with a plan of the points at which its workers die, and see its task done."""
         for done in self._file.parent.glob("*.done"):
             done.unlink()
@@ -63,7 +68,7 @@ class Doom:
             raise AssertionError(f"{e}: {tasks}\n{self.site.output()[-6000:]}") from e
         assert come_to_pass(self._file) == len(points)
         tasks = self.site.inside(estate.newest_tasks, vms)
-        assert [task["status"] for task in tasks] == ["succeeded"] * len(vms), tasks
+        assert [task["status"] for task in tasks] == [ends] * len(vms), tasks
         assert [task["deaths"] for task in tasks] == [len(plan) for plan in plans]
 
     def _goes_on(self, vms):
@@ -92,6 +97,14 @@ def test_a_task_whose_workers_are_killed_in_the_middle_of_calls_ends_as_if_nothi
     site.assert_balanced()
 
     doom.befalls("delete", DELETES, vms[:4])
+    site.assert_balanced()
+
+    for lab in labs:
+        site.inside(estate.change_node, lab.name, untagged_bridge="br-nowhere")
+    vms = [site.inside(estate.create, lab.name) for lab in labs]
+    doom.befalls("start", UNDONE, vms, ends="failed")
+    assert site.inside(estate.statuses, vms) == ["failed"] * 2
+    assert "br-nowhere" in site.inside(estate.error, vms[0])
     site.assert_balanced()
     site.dismiss()
 

@@ -67,8 +67,8 @@ class TroubledBackend(LibvirtBackend):
         return called
 
 
-class Fate(threading.local):
-    """What awaits the thread at the calls of libvirt's that it makes."""
+class Fate:
+    """What awaits the worker at the calls of libvirt's that it makes. It does one thing at a time."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
