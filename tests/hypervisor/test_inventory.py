@@ -1,11 +1,16 @@
 """What a node says that it is, has and lacks."""
 
+import time
+from dataclasses import replace
+
 import pytest
 
 from lab.node import Node
 from tests.hypervisor.guests import IMAGE, node_ref
 from vmbackends.base import NodeRef, NodeSettings
+from vmbackends.errors import Refused
 from vmbackends.libvirt import LibvirtBackend
+from vmbackends.libvirt.xml.trial import trial_xml
 
 
 def refs(node, **settings):
@@ -68,6 +73,39 @@ def test_the_mend_of_a_missing_pool_works_as_written(node: Node):
 
 
 def test_what_an_earlier_trial_left_is_no_hindrance(node):
-    node.virsh("vol-create-as", "aiwm", "aiwm-trial.qcow2", "1G", "--format", "qcow2")
+    node.virsh("vol-create-as", "aiwm", "aiwm-trial-1700000000.qcow2", "1G", "--format", "qcow2")
     assert LibvirtBackend().probe(refs(node)).domain_type == "qemu"
     assert "aiwm-trial" not in node.virsh("vol-list", "aiwm")
+
+
+def test_two_checks_at_once_do_not_spoil_each_other(node):
+    name = f"aiwm-trial-{int(time.time())}"
+    xml = node.folder / "trial.xml"
+    xml.write_text(trial_xml(name, "qemu", "qemu64", None))
+    node.virsh("create", str(xml))
+    try:
+        with pytest.raises(Refused, match="Another check of this node is under way"):
+            LibvirtBackend().probe(refs(node))
+    finally:
+        node.virsh("destroy", name)
+    assert LibvirtBackend().probe(refs(node)).domain_type == "qemu"
+
+
+def test_half_an_image_is_none_and_is_sent_again(node, tmp_path):
+    file = tmp_path / "whole.qcow2"
+    file.write_bytes(node.pool.joinpath(IMAGE.volume).read_bytes())
+    image = replace(IMAGE, volume="image-debian-12-broken.qcow2")
+
+    def break_off(sent):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        LibvirtBackend().push_image(refs(node), image, file, break_off)
+    assert image.volume not in node.virsh("vol-list", "aiwm")
+
+    node.virsh("vol-create-as", "aiwm", image.volume, "0", "--format", "raw")  # as of a worker that was killed
+    lengths = {report.volume: report.size_bytes for report in LibvirtBackend().probe(refs(node)).images}
+    assert lengths[image.volume] != file.stat().st_size
+    LibvirtBackend().push_image(refs(node), image, file, lambda sent: None)
+    assert node.pool.joinpath(image.volume).read_bytes() == file.read_bytes()
+    LibvirtBackend().remove_image(refs(node), image.volume)

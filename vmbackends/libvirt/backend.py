@@ -68,10 +68,9 @@ class LibvirtBackend(Backend):
 
     def watch(self, node: NodeRef, notice: Callable[[], None]) -> bool:
         with self._watching:
-            new = node.id not in self._watched
-            self._watched.add(node.id)
-        if new:
-            self._connections.subscribe(node, lambda _name, _event, _detail: notice())
+            if node.id not in self._watched:
+                self._connections.subscribe(node, lambda _name, _event, _detail: notice())
+                self._watched.add(node.id)
         return True
 
     def domain(self, node: NodeRef, vm: VmSpec) -> DomainState:
@@ -204,12 +203,11 @@ class LibvirtBackend(Backend):
         self, node: NodeRef, vms: Mapping[VmSpec, int | None], most_lines: int
     ) -> Mapping[str, ConsoleTail]:
         with self._at(node, "read the consoles of its guests") as at:
-            tails = {}
-            for vm, known in vms.items():
-                tail = console.read_tail(at.connection, at.pool, names.console_volume(vm.id), known, most_lines)
-                if tail is not None:
-                    tails[vm.id] = tail
-            return tails
+            found = {
+                vm.id: console.read_tail(at.connection, at.pool, names.console_volume(vm.id), known, most_lines)
+                for vm, known in vms.items()
+            }
+            return {vm_id: tail for vm_id, tail in found.items() if tail is not None}
 
     def guest_log(self, node: NodeRef, vm: VmSpec, since: datetime | None, limit: int) -> Sequence[LogLine]:
         with self._at(node, "read its console", vm) as at:

@@ -16,6 +16,10 @@ from vmbackends.libvirt.volumes import append, download, ensure_raw, find, remov
 LONGEST_BYTES = 4 * 1024 * 1024
 _READ_BYTES = 256 * 1024
 
+# A guest's stamps count no longer, and no moment is taken that some computation could not bear.
+_LONGEST_UPTIME = timedelta(days=36_500)
+_FIRST_YEAR, _LAST_YEAR = 2000, 2200
+
 _START = re.compile(rb"^=== AIWM: power on at (\S{10,40}) ===\r?$", re.MULTILINE)
 _STAMP = re.compile(r"^\[\s*([0-9]{1,9}\.[0-9]{1,9})\]")
 # What a terminal is told and a reader of a log is not: https://www.ecma-international.org/publications-and-standards/standards/ecma-48/
@@ -68,6 +72,8 @@ def read_tail(
 def parse(content: bytes) -> Iterator[LogLine]:
     """Lines with their times. Those before any start, of which no time is known, are left out."""
     starts = list(_START.finditer(content))
+    if not starts:
+        return
     ends = [start.start() for start in starts[1:]] + [len(content)]
     for start, end in zip(starts, ends, strict=True):
         began = _moment(start[1])
@@ -84,16 +90,17 @@ def _lines_of_boot(content: bytes, began: datetime) -> Iterator[LogLine]:
             continue
         stamp = _STAMP.match(text)
         if stamp:
-            at = max(at, began + timedelta(seconds=float(stamp[1])))
+            at = max(at, began + min(timedelta(seconds=float(stamp[1])), _LONGEST_UPTIME))
         yield LogLine(at, "info", text)
 
 
 def _moment(text: bytes) -> datetime | None:
+    """A guest may write what looks like our line: what it says is believed within reason."""
     try:
         moment = datetime.fromisoformat(text.decode())
-    except ValueError:  # a guest may write what looks like our line
+    except ValueError:
         return None
-    return moment if moment.tzinfo else None
+    return moment if moment.tzinfo and _FIRST_YEAR <= moment.year < _LAST_YEAR else None
 
 
 def _tail(connection: Connection, pool: Pool, name: str) -> bytes:

@@ -11,7 +11,7 @@ from vmbackends.errors import Refused
 from vmbackends.libvirt import volumes
 from vmbackends.libvirt.errors import is_missing
 from vmbackends.libvirt.handles import Connection, Pool, Volume
-from vmbackends.libvirt.xml.volumes import upload_xml
+from vmbackends.libvirt.xml.volumes import raw_xml
 
 PREFIX = "image-"
 _CHUNK = 4 * 1024 * 1024
@@ -42,7 +42,11 @@ def reports(pool: Pool) -> tuple[ImageReport, ...]:
 
 
 def push(connection: Connection, pool: Pool, image: ImageSpec, file: Path, progress: Callable[[int], None]) -> None:
-    """Send the file, unless it is there whole. Its name says its content, so that none is ever written over."""
+    """Send the file, unless it is there whole. Its name says its content, so that none is ever written over.
+
+    The volume begins empty and grows with what comes in: one that is as long as the file is whole, and one that is not
+    is of a push that broke off. While another push is at it libvirt refuses to remove it.
+    """
     length = file.stat().st_size
     there = volumes.find(pool, image.volume)
     if there is not None and volumes.size(there) == length:
@@ -51,10 +55,10 @@ def push(connection: Connection, pool: Pool, image: ImageSpec, file: Path, progr
     volumes.remove(pool, image.volume)
     if volumes.free_bytes(pool) < length:
         raise Refused(f"The pool {pool.name()} has no room for the image, which needs {length / volumes.GIB:.1f} GB.")
-    volume = pool.createXML(upload_xml(image.volume, size_bytes=length), 0)
+    volume = pool.createXML(raw_xml(image.volume, capacity_bytes=0), 0)
     try:
         volumes.upload(connection, volume, _chunks(file), length, progress=progress)
-        pool.refresh(0)  # libvirt learns that it is a qcow2 file, and its capacity
+        volumes.refresh(pool)  # libvirt learns that it is a qcow2 file, and its capacity
     except BaseException:
         volumes.remove(pool, image.volume)
         raise

@@ -25,7 +25,7 @@ def probe(connection: Connection, node: NodeRef) -> NodeReport:
     except Refused:
         lacks.insert(0, _no_pool(node))
         return NodeReport(boot, vcpus=cpus, ram_mb=memory_mib, versions=versions, images=(), lacks=tuple(lacks))
-    pool.refresh(0)  # what was put there by hand counts as well
+    volumes.refresh(pool)  # what was put there by hand counts as well
     there = images.reports(pool)
     works = _try(connection, pool, node)
     lacks += _lacks(pool, node, works, has_images=bool(there))
@@ -50,7 +50,8 @@ def _try(connection: Connection, pool: Pool, node: NodeRef) -> Works | None:
         for domain_type, cpu_mode in trial.CANDIDATES
         if wanted_type in ("", domain_type)
     ]
-    base = next((volumes.find(pool, report.volume) for report in images.reports(pool)), None)
+    bases = [volume for report in images.reports(pool) if (volume := volumes.find(pool, report.volume))]
+    base = min(bases, key=lambda volume: int(volume.info()[1]), default=None)
     return trial.first_that_works(connection, pool, base, dict.fromkeys(candidates))
 
 
@@ -62,7 +63,7 @@ def _lacks(pool: Pool, node: NodeRef, works: Works | None, *, has_images: bool) 
         wanted = " ".join(filter(None, (node.settings.domain_type, node.settings.cpu_mode)))
         yield Lack(
             f"No guest comes up{f' as {wanted}' if wanted else ''}.",
-            "Install qemu-system-x86 and look at /var/log/libvirt/qemu/aiwm-trial.log on the node; inside a virtual "
+            "Install qemu-system-x86 and look at /var/log/libvirt/qemu/aiwm-trial-*.log on the node; inside a virtual "
             "machine, set the node's domain type to qemu.",
         )
     if not has_images:

@@ -23,7 +23,7 @@ def observe(connection: Connection, pool: Pool, vms: Sequence[VmSpec]) -> Observ
     foreign: list[str] = []
     for domain, fields in connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0):
         name = domain.name()
-        if name == trial.NAME:
+        if name.startswith(trial.NAME):
             continue
         vm_id = vm_id_of(name)
         if vm_id is None or domain_uuid(vm_id) != domain.UUIDString():

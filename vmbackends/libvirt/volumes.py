@@ -101,14 +101,19 @@ def remove(pool: Pool, name: str) -> None:
                 raise
 
 
-def remove_all(pool: Pool, prefix: str) -> None:
-    """Remove whatever begins so: what libvirt made, and what only a refresh sees, as a console's older parts."""
+def refresh(pool: Pool) -> None:
+    """Have libvirt look at the files themselves, unless something is being sent there: then it looks another time."""
     try:
         pool.refresh(0)
     except libvirt.libvirtError as e:
         if is_transport(e):
             raise
         log.info("a pool could not be refreshed, as while something is sent to it", extra={"reason": str(e)})
+
+
+def remove_all(pool: Pool, prefix: str) -> None:
+    """Remove whatever begins so: what libvirt made, and what only a refresh sees, as a console's older parts."""
+    refresh(pool)
     for volume in pool.listAllVolumes(0):
         if volume.name().startswith(prefix):
             remove(pool, volume.name())

@@ -65,3 +65,10 @@ def test_cloud_inits_last_word_says_that_it_is_done(boot, done):
 def test_stamps_of_a_long_uptime_are_read():
     (*_, last) = parse(START + b"[9999999.123456] still here\n")
     assert last.timestamp == BOOT + timedelta(seconds=9_999_999.123456)
+
+
+def test_what_a_guest_makes_up_stops_nobody_from_reading():
+    assert lines(b"no start in all of what was read\n" * 3) == []
+    assert lines(b"=== AIWM: power on at 9999-12-31T23:59:59+00:00 ===\nx\n") == []
+    (*_, last) = parse(START + b"[999999999.0] beyond all calendars\n")
+    assert last.timestamp.year < 2200
