@@ -92,7 +92,10 @@ def _look(node: Node, vms: Sequence[VirtualMachine]) -> Callable[[], Observation
 
     def look() -> Observation:
         seen = backend.observe(ref, specs)
-        backend.watch(ref, notice)
+        try:
+            backend.watch(ref, notice)
+        except BackendError as e:  # what was seen is good; the next look asks again
+            log.warning("a node's events cannot be had", extra={"node": ref.name, "reason": e.message})
         return seen
 
     return look
@@ -119,7 +122,10 @@ def _settle_seen(node: Node, vms: Sequence[VirtualMachine], seen: Observation) -
         state = seen.domains.get(vm.id)
         if state is not None:
             settle_observation(vm, state, rebooted)
-    sweep.mark_seen(node, seen.boot_id)
+    # That it was rebooted is remembered for those that were on and have a task now, which is none of their power.
+    busy = VirtualMachine.objects.running().filter(node=node, desired_on=True, task__isnull=False)
+    missed = rebooted and busy.exists()
+    sweep.mark_seen(node, node.boot_id if missed else seen.boot_id)
     strays.note(node, seen)
     _clean_up_again(node)
 
@@ -129,7 +135,7 @@ def settle_observation(vm: VirtualMachine, state: DomainState, rebooted: bool) -
     if rebooted and vm.desired_on and state.power is Power.OFF and _was_on(vm):
         _start_again(vm, "The node was restarted; the VM is started again", state)
         return
-    if vm.started_at is None and vm.desired_on and state.power is Power.RUNNING and _was_on(vm):
+    if vm.started_at is None and state.power is Power.RUNNING and (_was_on(vm) or vm.status == Status.STOPPED):
         # Its first deploy was given up, and yet it runs: its seed, with the password, is still to be removed.
         _start_again(vm, "The node is back; the deploy is brought to its end", state)
         return
