@@ -316,6 +316,22 @@ class TestTheNodesReturn:
         off.refresh_from_db()
         assert (on.status, off.status) == (Status.RUNNING, Status.STOPPED)
 
+    def test_after_a_reboot_one_that_had_a_snapshot_taken_meanwhile_is_started_again(self, backend, user):
+        vm = vm_in(user, Status.RUNNING)
+        sweep_all()
+        task = Task.objects.create(type="snapshot-create", subject_id=vm.id, status=TaskStatus.PENDING)
+        VirtualMachine.objects.filter(pk=vm.pk).update(task=task)
+        backend.boot_id = "after-the-reboot"
+        backend.states = {vm.id: DomainState(Power.OFF)}
+        sweep_all()
+
+        VirtualMachine.objects.filter(pk=vm.pk).update(task=None)
+        sweep_all()
+
+        vm.refresh_from_db()
+        assert (vm.status, vm.task.type) == (Status.DEPLOYING, "vm-start")
+        assert Node.objects.get(pk=vm.node_id).boot_id == "after-the-reboot"
+
     def test_after_a_reboot_its_consoles_are_closed(self, backend, user):
         vm = vm_in(user, Status.RUNNING)
         open_console(Actor.of(user, via="api"), vm.id)
@@ -377,6 +393,19 @@ class TestAFirstDeployThatWasGivenUp:
 
         assert vm.status == Status.RUNNING
         assert {"create_disk", "write_seed", "remove_seed"} <= set(backend.calls)
+        assert not VmSecret.objects.exists()
+
+    def test_one_that_was_stopped_since_and_is_seen_running_is_brought_to_its_end(self, backend, user):
+        vm = self.give_up(backend, user, "domain")
+        act(user, vm, "stop", force=True)
+        run(backend)
+        backend.states[vm.id] = DomainState(Power.RUNNING, booted=True)
+
+        sweep_all()
+        vm, _ = run(backend)
+
+        assert vm.status == Status.RUNNING
+        assert "remove_seed" in backend.calls
         assert not VmSecret.objects.exists()
 
     def test_one_that_is_seen_running_is_brought_to_its_end(self, backend, user):
