@@ -28,6 +28,7 @@ if find_spec("libvirt") is None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items):
     """One process at a time runs them: they measure in seconds what guests do, on a machine with few cores."""
     for item in items:

@@ -29,7 +29,11 @@ def unpacked() -> Path:
         with tempfile.TemporaryDirectory(prefix="openvswitch-", dir=folder.parent) as name:
             for package in _PACKAGES:
                 packages.unpack(package, Path(name) / "files")
-            (Path(name) / "files").rename(folder)
+            try:
+                (Path(name) / "files").rename(folder)
+            except OSError:
+                if not folder.exists():  # else another was quicker
+                    raise
     return folder
 
 

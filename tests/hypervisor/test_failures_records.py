@@ -4,7 +4,7 @@ import pytest
 
 from nodes.models import Claim, Node
 from resources import reconcile
-from resources.models import LogEntry, VirtualMachine, VmSecret
+from resources.models import GuestConsole, LogEntry, VirtualMachine, VmSecret
 from resources.recount import recount
 from tasks.models import Task
 from tests.hypervisor import estate
@@ -51,7 +51,7 @@ def qemu_of(lab, vm):
 def test_a_domain_without_a_row_is_reported_and_never_touched(lab):
     known, lost = running(lab), running(lab)
     before = (qemu_of(lab, lost), lab.virsh("vol-list", "aiwm"))
-    for rows in (LogEntry, VmSecret, Claim):
+    for rows in (LogEntry, VmSecret, Claim, GuestConsole):
         rows.objects.filter(vm_id=lost).delete()
     Task.objects.filter(subject_id=lost).delete()
     VirtualMachine.objects.filter(pk=lost)._raw_delete("default")  # its model knows no delete without a clean-up
