@@ -14,7 +14,7 @@ from tasks.models import Task
 from tasks.registry import Step, TaskType
 from vmbackends import get_backend
 from vmbackends.base import NodeReport
-from vmbackends.errors import NodeUnreachable
+from vmbackends.errors import NodeUnreachable, NotAsked
 
 REFRESH = "node-refresh"
 
@@ -27,7 +27,8 @@ def probe(run: Run) -> None:
     try:
         report = get_backend().probe(ref_to_probe(node))
     except NodeUnreachable as e:
-        sweep.mark_unseen(node)
+        if not isinstance(e, NotAsked):
+            sweep.mark_unseen(node)
         raise NodeUnavailable(f"{node.name} cannot be reached.") from e
     write_down(node, report)
 

@@ -12,7 +12,7 @@ from math import inf
 from typing import Generic, TypeVar
 
 from tasks import pulse
-from vmbackends.errors import NodeUnreachable
+from vmbackends.errors import NodeUnreachable, NotAsked
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class Looks(Generic[T]):
                 if self._begin(node_id, call, answers):
                     begun[node_id] = time.monotonic()
                 else:
-                    yield node_id, _too_slow("An earlier call to it hangs still")
+                    yield node_id, NotAsked("An earlier call to it hangs still.")
             if not begun:
                 continue
             try:

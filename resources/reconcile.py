@@ -7,9 +7,11 @@ left to it. No row is deleted, and no domain touched, because the two do not agr
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError
 from django.db.models import F
 from django.utils import timezone
@@ -29,7 +31,7 @@ from tasks.models import OPEN, Task
 from tasks.queue import abort, enqueue
 from vmbackends import get_backend
 from vmbackends.base import DomainState, Observation, Power
-from vmbackends.errors import BackendError, NodeUnreachable
+from vmbackends.errors import BackendError, NodeUnreachable, NotAsked
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +105,9 @@ def _look(node: Node, vms: Sequence[VirtualMachine]) -> Callable[[], Observation
 
 def _settle_node(node: Node, vms: Sequence[VirtualMachine], answer: Observation | Exception) -> None:
     match answer:
+        case NotAsked() if _seen_lately(node):
+            # By another worker: each leaves a node alone for what it has itself met with there.
+            log.info("node not asked", extra={"node": node.name, "reason": answer.message})
         case NodeUnreachable():
             if node.online:
                 log.warning("node out of reach", extra={"node": node.name, "reason": answer.message})
@@ -113,6 +118,12 @@ def _settle_node(node: Node, vms: Sequence[VirtualMachine], answer: Observation 
             raise answer
         case _:
             _settle_seen(node, vms, answer)
+
+
+def _seen_lately(node: Node) -> bool:
+    """By one of the last two sweeps."""
+    since = timezone.now() - timedelta(seconds=2 * settings.SWEEP_SECONDS)
+    return node.last_seen is not None and node.last_seen > since
 
 
 def _settle_seen(node: Node, vms: Sequence[VirtualMachine], seen: Observation) -> None:

@@ -14,6 +14,10 @@ class NodeUnreachable(BackendError):
     """The node does not answer. Nothing is known of what it did; the call may be repeated."""
 
 
+class NotAsked(NodeUnreachable):
+    """The node was not asked now, for it did not answer before: nothing new is known of it."""
+
+
 class Refused(BackendError):
     """The node answered and will not do it: no space, no such image, an invalid domain."""
 

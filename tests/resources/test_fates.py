@@ -25,7 +25,7 @@ from tests.factories import (
     static_network,
 )
 from vmbackends.base import DomainState, Power
-from vmbackends.errors import NodeUnreachable, NotSupported, Refused
+from vmbackends.errors import NodeUnreachable, NotAsked, NotSupported, Refused
 
 pytestmark = pytest.mark.django_db
 
@@ -247,6 +247,17 @@ class TestRunningWithoutATask:
 
         answer = client_of(user).get(f"/resources/{vm.id}/status").json()
         assert (answer["status"], answer["health"]) == ("running", "unknown")
+
+    @pytest.mark.parametrize(("seen_before_s", "online"), [(5, True), (600, False)])
+    def test_a_node_that_was_not_asked_is_taken_for_what_was_seen_lately(self, backend, user, seen_before_s, online):
+        seen = timezone.now() - timedelta(seconds=seen_before_s)
+        vm = vm_in(user, Status.RUNNING, node=NodeFactory(last_seen=seen))
+        backend.faults["observe"] = NotAsked("node-1 cannot be reached. It is not asked again for 60 s.")
+
+        sweep_all()
+
+        vm.node.refresh_from_db()
+        assert vm.node.online is online
 
     def test_one_seen_off_is_stopped_with_the_reason(self, backend, user):
         vm = vm_in(user, Status.RUNNING)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import libvirt
 
 from vmbackends.base import NodeRef, VmSpec
-from vmbackends.errors import NodeUnreachable
+from vmbackends.errors import NodeUnreachable, NotAsked
 from vmbackends.libvirt.breaker import Breaker
 from vmbackends.libvirt.errors import text_of, translated
 from vmbackends.libvirt.link import Link, OnEvent
@@ -136,7 +136,7 @@ class _Node:
             self._is_at(node.uri)
         wait_s = self._breaker.admit()
         if wait_s:
-            raise NodeUnreachable(
+            raise NotAsked(
                 f"Node {node.name} cannot be reached to {what}: {self._reason}. "
                 f"It is not asked again for {max(wait_s, 1):.0f} s."
             )

@@ -17,7 +17,7 @@ libvirt = pytest.importorskip("libvirt", reason="needs the extra `libvirt`")
 
 from tests.vmbackends.specs import vm_spec
 from vmbackends.base import NodeRef
-from vmbackends.errors import NodeUnreachable, Refused
+from vmbackends.errors import NodeUnreachable, NotAsked, Refused
 from vmbackends.libvirt import opening, reach
 from vmbackends.libvirt.connections import Connections
 from vmbackends.libvirt.opening import MOST_HANGING, without_questions
@@ -432,6 +432,8 @@ def test_a_node_that_could_not_be_reached_is_left_alone_for_a_while(make_connect
         "Node worker-02 cannot be reached to look at its domains: libvirt's socket is not there. "
         "It is not asked again for 20 s."
     )
+    with pytest.raises(NotAsked), connections.at(node, "look at its domains"):
+        pass
     use(connections, NodeRef("2", "worker-03", URI))  # another node is asked
     use(connections, NodeRef("1", "worker-02", URI))  # and so is this one at another URI
     assert len(opened) == 2
