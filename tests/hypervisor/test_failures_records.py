@@ -4,11 +4,7 @@ import pytest
 
 from nodes.models import Claim, Node
 from resources import reconcile
-<<<<<<< Updated upstream
-from resources.models import GuestConsole, LogEntry, VirtualMachine, VmSecret
-=======
 from resources.models import VirtualMachine, VmSecret
->>>>>>> Stashed changes
 from resources.recount import recount
 from tasks.models import Task
 from tests.hypervisor import estate
@@ -55,14 +51,9 @@ def qemu_of(lab, vm):
 def test_a_domain_without_a_row_is_reported_and_never_touched(lab):
     known, lost = running(lab), running(lab)
     before = (qemu_of(lab, lost), lab.virsh("vol-list", "aiwm"))
-<<<<<<< Updated upstream
-    for rows in (LogEntry, VmSecret, Claim, GuestConsole):
-        rows.objects.filter(vm_id=lost).delete()
-=======
     Claim.objects.filter(vm_id=lost).delete()
     for relation in VirtualMachine._meta.related_objects:
         relation.related_model.objects.filter(**{relation.field.attname: lost}).delete()
->>>>>>> Stashed changes
     Task.objects.filter(subject_id=lost).delete()
     VirtualMachine.objects.filter(pk=lost)._raw_delete("default")  # its model knows no delete without a clean-up
     recount(fix=True)
