@@ -71,7 +71,6 @@ def test_the_other_node_works_on_and_all_is_done_when_it_is_back(site, labs):
     site.assert_balanced()
 
 
-@pytest.mark.one_engine
 def test_a_guest_that_dies_is_told_of_by_its_node(lab_site, labs):
     site = lab_site()
     site.hire(1)

@@ -8,8 +8,6 @@ from tests.hypervisor.guests import wait_for
 from tests.hypervisor.work import work
 from vmbackends.libvirt import domains
 
-pytestmark = pytest.mark.one_engine
-
 
 @pytest.fixture
 def lab(here):

@@ -11,8 +11,6 @@ from tests.hypervisor.guests import wait_for
 from tests.hypervisor.work import work
 from vmbackends.libvirt import LibvirtBackend
 
-pytestmark = pytest.mark.one_engine
-
 
 @pytest.fixture
 def lab(here):

@@ -10,8 +10,6 @@ from tasks.models import Task
 from tests.hypervisor import estate
 from tests.hypervisor.work import work
 
-pytestmark = pytest.mark.one_engine
-
 
 @pytest.fixture
 def lab(here):
