@@ -88,14 +88,18 @@ def answers(*names_: str, on: Place) -> dict[str, list[str]]:
     return {"arp": macs, "ip": macs}
 
 
+# A guest under emulation takes seconds for its first answer, and many beside other work.
+SECONDS = 45
+
+
 def get(address: str, path: str = "/") -> dict:
-    with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{address}{path}", timeout=SECONDS) as answer:
         return json.load(answer)
 
 
 def get_inside(node: Node, address: str, path: str = "/") -> dict:
     """The same from the node itself, which alone is on VLAN 200."""
-    code = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())"
+    code = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=45).read().decode())"
     return json.loads(node.run(sys.executable, "-c", code, f"http://{address}{path}"))
 
 
