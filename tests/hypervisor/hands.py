@@ -5,6 +5,7 @@ kills many would be mostly made.
 import os
 import traceback
 
+from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
 
@@ -13,18 +14,20 @@ import tests.hypervisor.troubled  # noqa: F401 - what a worker will import is th
 _ended: dict[int, int] = {}
 
 
-def hire() -> int:
+def hire(lease_s: float | None = None) -> int:
     """A new worker's process id."""
     connections.close_all()  # a connection is not to be shared
     pid = os.fork()
     if not pid:
-        _work()
+        _work(lease_s)
     return pid
 
 
-def _work() -> None:
+def _work(lease_s: float | None) -> None:
     code = 1
     try:
+        if lease_s is not None:
+            settings.LEASE_SECONDS = lease_s
         call_command("worker", skip_checks=True)
         code = 0
     except BaseException:  # noqa: BLE001 - the parent's loop must not go on in the child

@@ -24,16 +24,16 @@ class LabSite:
         self.inside = Inside(site)
         self.inside(estate.move_in, [(lab.name, lab.uri, lab.boot_id) for lab in labs])
 
-    def hire(self, count: int) -> list[int]:
+    def hire(self, count: int, lease_s: float | None = None) -> list[int]:
         """New workers' process ids."""
-        hired = [self.inside(hands.hire) for _ in range(count)]
+        hired = [self.inside(hands.hire, lease_s) for _ in range(count)]
         self.workers += hired
         return hired
 
     def dismiss(self) -> None:
         """All workers, in order."""
         self._send(self.workers, signal.SIGTERM)
-        assert set(self.codes_of(self.workers)) <= {0}
+        assert set(self.codes_of(self.workers)) <= {0}, self.output()[-6000:]
         self.workers = []
 
     def codes_of(self, workers: Sequence[int]) -> list[int]:

@@ -115,15 +115,15 @@ SLEEPERS = (
     ("define", "virDomainDefineXMLFlags"),
     ("remove_seed", "virDomainUpdateDeviceFlags"),
 )
-LEASE_SECONDS = 6.0
+LEASE_SECONDS = 8.0
 
 
 def test_a_worker_that_sleeps_through_its_lease_touches_nothing_when_it_wakes(lab_site, tmp_path, labs):
-    site = lab_site(TROUBLED, {"points": str(tmp_path / "points")}, LEASE_SECONDS=LEASE_SECONDS)
+    site = lab_site(TROUBLED, {"points": str(tmp_path / "points")})
     vms = [site.inside(estate.create, labs[number % 2].name) for number in range(len(SLEEPERS))]
     write(tmp_path / "points", [Point(vm, *where, "before", "STOP") for vm, where in zip(vms, SLEEPERS, strict=True)])
     site.inside(estate.ask, "start", *vms)
-    sleepers = site.hire(len(SLEEPERS))
+    sleepers = site.hire(len(SLEEPERS), LEASE_SECONDS)
     site.wait_until_asleep(sleepers)
     site.workers = []
 
