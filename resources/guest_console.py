@@ -16,7 +16,6 @@ from resources.looks import Looks
 from resources.models import GuestConsole, VirtualMachine
 from resources.specs import vm_spec, vm_specs
 from resources.states import Status
-from tasks import pulse
 from vmbackends import get_backend
 from vmbackends.base import ConsoleTail, LogLine
 from vmbackends.errors import BackendError
@@ -35,15 +34,9 @@ def read_all() -> None:
         return
     nodes = {node.id: node for node in Node.objects.filter(online=True, lost=False)}
     calls = {node.id: _reading(node) for node in nodes.values()}
-    for node_id, answer in _looks.all({node_id: call for node_id, call in calls.items() if call is not None}):
-        about = {"node": nodes[node_id].name}
-        if isinstance(answer, BackendError):
-            log.warning("consoles of a node could not be read", extra={**about, "reason": answer.message})
-        elif isinstance(answer, Exception):
-            log.error("consoles of a node could not be read", extra=about, exc_info=answer)
-        else:
-            _keep(answer)
-        pulse.beat()
+    writing = {node_id: call for node_id, call in calls.items() if call is not None}
+    for tails in _looks.good(writing, nodes, "consoles of a node could not be read"):
+        _keep(tails)
 
 
 def read_one(vm: VirtualMachine) -> None:

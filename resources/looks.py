@@ -4,6 +4,7 @@ A call that hangs in C can be ended by nobody. Each is made in a daemon thread o
 takes too long; a node whose thread still hangs is not asked again. The database stays with the caller's thread.
 """
 
+import logging
 import queue
 import threading
 import time
@@ -11,8 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from math import inf
 from typing import Generic, TypeVar
 
+from nodes.models import Node
 from tasks import pulse
-from vmbackends.errors import NodeUnreachable, NotAsked
+from vmbackends.errors import BackendError, NodeUnreachable, NotAsked
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -51,6 +55,18 @@ class Looks(Generic[T]):
                 continue
             if begun.pop(node_id, None) is not None:  # else it was given up before
                 yield node_id, answer
+
+    def good(self, calls: Mapping[str, Callable[[], T]], nodes: Mapping[str, Node], failing: str) -> Iterator[T]:
+        """The answers alone. Of an error the log says `failing`, the node and why."""
+        for node_id, answer in self.all(calls):
+            about = {"node": nodes[node_id].name}
+            if isinstance(answer, BackendError):
+                log.warning(failing, extra={**about, "reason": answer.message})
+            elif isinstance(answer, Exception):
+                log.error(failing, extra=about, exc_info=answer)
+            else:
+                yield answer
+            pulse.beat()
 
     def _left(self, begun: Mapping[str, float]) -> float:
         return max(0.001, min(begun.values()) + self._limit_s - time.monotonic())

@@ -26,10 +26,9 @@ from resources.metrics_history import Point, averaged, history
 from resources.models import MetricsHour, VirtualMachine
 from resources.specs import vm_spec, vm_specs
 from resources.states import Status
-from tasks import pulse
 from vmbackends import get_backend
 from vmbackends.base import GpuSpec, Metrics, PowerIntent
-from vmbackends.errors import BackendError, NodeUnreachable
+from vmbackends.errors import NodeUnreachable
 
 __all__ = ["Totals", "compact", "current", "history", "sample_all", "store", "store_many", "totals_of"]
 
@@ -281,14 +280,8 @@ def sample_all() -> None:
         if running:
             vms |= {vm.id: vm for vm in running}
             calls[node.id] = partial(backend.metrics, node_ref(node), vm_specs(running))
-    for node_id, answer in _looks.all(calls):
-        if isinstance(answer, BackendError):
-            log.warning("no samples of a node", extra={"node": nodes[node_id].name, "reason": answer.message})
-        elif isinstance(answer, Exception):
-            log.error("no samples of a node", extra={"node": nodes[node_id].name}, exc_info=answer)
-        else:
-            store_many((vm_id, sample, totals_of(vms[vm_id])) for vm_id, sample in answer.items() if vm_id in vms)
-        pulse.beat()
+    for samples in _looks.good(calls, nodes, "no samples of a node"):
+        store_many((vm_id, sample, totals_of(vms[vm_id])) for vm_id, sample in samples.items() if vm_id in vms)
 
 
 def compact() -> None:
