@@ -83,12 +83,12 @@ def _add(org_id: str, growth: Usage, *, more: bool = False) -> None:
     added: dict[str, Any] = {}
     for name in NAMES:
         amount = getattr(growth, name)
-        if amount > 0:
-            grows[f"used_{name}__lte"] = F(f"quota_{name}") - whole(amount)
-        elif amount < 0:
-            shrinks[f"used_{name}__gte"] = -amount
         if amount:
-            added[f"used_{name}"] = F(f"used_{name}") + whole(amount)
+            added[f"used_{name}"] = then = F(f"used_{name}") + whole(amount)
+            if amount > 0:
+                grows[f"quota_{name}__gte"] = then
+            else:
+                shrinks[f"used_{name}__gte"] = -amount
     if not added:
         if not Organization.objects.filter(pk=org_id).exists():
             raise NotFound("There is no such organization.")

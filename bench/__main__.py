@@ -3,7 +3,7 @@
 Everything is measured in one run on one machine, on a database of its own of the engine that DATABASE_URL names
 (SQLite if none), so that the ratios hold where the times do not. Prints tables in Markdown; asserts nothing.
 
-BENCH_ROUNDS and BENCH_CALLS are how often the CPU time is taken, and over how many calls each time.
+BENCH_CALLS is over how many calls of each the CPU time is taken.
 """
 
 import logging

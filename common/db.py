@@ -62,7 +62,7 @@ def atomic(function: Callable[P, R]) -> Callable[P, R]:
 def one_or_none(rows: QuerySet[Any, Row]) -> Row | None:
     """The row of a query by a unique key, or None: as `first()`, without the sorting and slicing that cost as much as
     the rest of it."""
-    return next(iter(rows.order_by()), None)
+    return next(iter(rows.order_by() if rows.ordered else rows), None)
 
 
 def whole(number: int) -> Value:

@@ -2,16 +2,9 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
 
-from django.db.models import OuterRef, QuerySet, Subquery
-from django.db.models.functions import JSONObject
-
-from nodes.models import Image, NodeImage
+from nodes.models import Image
 from vmbackends.base import ImageReport, ImageSpec
-
-# What a create must know of an image.
-_COLUMNS = ("os_image", "volume", "virtual_bytes", "firmware", "device_model", "tpm", "ready")
 
 
 @dataclass
@@ -30,7 +23,7 @@ def image_spec(image: Image) -> ImageSpec:
         volume=image.volume,
         firmware=image.firmware,
         device_model=image.device_model,
-        tpm=bool(image.tpm),  # a number where SQLite wrote the JSON
+        tpm=image.tpm,
         windows=image.os_image.startswith("windows-"),
         ready=image.ready,
     )
@@ -47,16 +40,3 @@ def kept_among(reports: Collection[ImageReport]) -> set[str]:
     found = {(report.volume, report.size_bytes) for report in reports}
     kept = Image.objects.filter(volume__in={volume for volume, _ in found}).order_by()
     return {image.os_image for image in kept if (image.volume, image.size_bytes) in found}
-
-
-def with_kept(images: QuerySet[NodeImage]) -> QuerySet[Any]:
-    """Rows that `kept_of` takes. What is kept comes as one column of JSON: there is no foreign key to join by, since a
-    node may well have an image that is not kept."""
-    columns: dict[str, Any] = {name: name for name in _COLUMNS}
-    kept = Image.objects.filter(os_image=OuterRef("os_image")).order_by().values(document=JSONObject(**columns))
-    return images.annotate(kept=Subquery(kept))
-
-
-def kept_of(row: Any) -> Image | None:
-    """The kept image, with no more than a create must know, or None."""
-    return None if row.kept is None else Image(**row.kept)

@@ -167,6 +167,11 @@ class NodeImage(models.Model):
     id = object_id_key()
     node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="images")
     os_image = models.CharField(max_length=40)
+    # What operators keep under this name, if they do: no column and no constraint of the database, only a way to join.
+    kept = models.ForeignObject(
+        "nodes.Image", models.DO_NOTHING, from_fields=["os_image"], to_fields=["os_image"], null=True,
+        related_name="+",
+    )  # fmt: skip
 
     class Meta:
         ordering = ("node", "os_image")

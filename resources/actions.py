@@ -29,7 +29,7 @@ from common.errors import (
 )
 from common.ids import new_object_id
 from nodes import claims, networks
-from nodes.images import image_spec, kept_of, with_kept
+from nodes.images import image_spec
 from nodes.models import Image, Node, NodeImage
 from resources import console, holdings, logs, secrets, vlans
 from resources.config import (
@@ -53,11 +53,13 @@ from tasks.queue import enqueue
 from vmbackends import get_backend
 from vmbackends.base import PowerIntent
 
-# Of the node only what a create looks at: each column more is work for Django in every query.
-_IMAGES = with_kept(
-    NodeImage.objects.select_related("node")
+# Only what a create looks at, and as tuples: each column and each model more is work for Django in every create.
+_OF_NODE = ("id", "name", "segment", "online", "last_seen")
+_OF_IMAGE = ("volume", "virtual_bytes", "firmware", "device_model", "tpm", "ready")
+_IMAGES = (
+    NodeImage.objects.order_by()
     .filter(node__deleted_at=None)
-    .only("node__name", "node__segment", "node__online", "node__last_seen")
+    .values_list(*(f"node__{name}" for name in _OF_NODE), *(f"kept__{name}" for name in _OF_IMAGE))
 )
 
 # Create, edit, delete
@@ -415,10 +417,13 @@ def _checked_node(
 def _node_and_image(body: CreateBody) -> tuple[Node | None, bool, Image | None]:
     """The node that a body names, whether it has the image, and that image if operators keep it: one query where it
     has."""
-    image = one_or_none(_IMAGES.filter(node_id=body.node_id, os_image=body.config.os_image))
-    if image is None:
+    row = one_or_none(_IMAGES.filter(node_id=body.node_id, os_image=body.config.os_image))
+    if row is None:
         return one_or_none(Node.objects.filter(pk=body.node_id)), False, None
-    return image.node, True, kept_of(image)
+    of_node, of_image = row[: len(_OF_NODE)], row[len(_OF_NODE) :]
+    columns = dict(zip(_OF_IMAGE, of_image, strict=True))
+    kept = Image(os_image=body.config.os_image, **columns) if columns["volume"] else None
+    return Node.from_db(None, _OF_NODE, of_node), True, kept
 
 
 def _network_faults(actor: Actor, org_id: str, config: VirtualMachineConfig, node: Node) -> list[FieldError]:

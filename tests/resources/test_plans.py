@@ -22,7 +22,7 @@ pytestmark = [
 
 ORGANIZATIONS = 100
 VMS = 20_000
-DELETED = 2_000
+DELETED = 1_000
 BIG = (VirtualMachine, Task, LogEntry, Snapshot, AuditEntry)
 PAGE = "/resources?limit=100"
 SORTED = [f"{PAGE}&sortBy={field}&sortOrder={order}" for field in SORT_FIELDS for order in ("asc", "desc")]
@@ -32,7 +32,7 @@ SORTED = [f"{PAGE}&sortBy={field}&sortOrder={order}" for field in SORT_FIELDS fo
 def vm() -> VirtualMachine:
     """One of 200 VMs of an organization, among 20,000. Every fifth has a task, a log line, a snapshot and an event.
 
-    Its organization has deleted ten times as many as it has: who takes them for alive thinks it a large one, in which
+    Its organization has deleted five times as many as it has: who takes them for alive thinks it a large one, in which
     the newest hundred are found soon whichever way one goes.
     """
     users = UserFactory.create_batch(ORGANIZATIONS)
