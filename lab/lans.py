@@ -91,7 +91,7 @@ def plug_in(lans: tuple[Lan, ...], pid: int) -> None:
 
 
 def give_back(lans: tuple[Lan, ...]) -> None:
-    """Remove cables that no node holds any more. The kernel has removed those whose node has ended, or soon will."""
+    """Remove the cables of a node that has not ended yet. The kernel removes those of one that has."""
     for lan in lans:
         if lan.cable:
             try:

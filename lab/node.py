@@ -100,20 +100,24 @@ class Node:
                 (self.folder / "number").write_text(f"{number}\n")
                 plug_in(lans, self._launch(lans))
             except BaseException:
-                self.stop()
                 give_back(lans)
+                self._end()
                 raise
             self._wait_for_daemon()
         return self
 
     def stop(self) -> None:
         """Cut the node's power: its guests, libvirtd and networks are gone when this returns. Disks stay."""
+        if self.running:
+            # While they are surely its own: once it has ended another node may have taken their names.
+            give_back(self.lans)
+        self._end()
+
+    def _end(self) -> None:
         pid = self.pid
         if pid is not None:
-            lans = self.lans
             os.kill(pid, signal.SIGKILL)
             _wait(lambda: not self.running, f"The processes of node {self.name} did not end.")
-            give_back(lans)
         if self._life is not None:
             os.close(self._life)
             self._life = None
