@@ -1,6 +1,7 @@
 """What every test may use."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from django.core.cache import cache
@@ -9,6 +10,21 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from common import counters
 from vmbackends import get_backend
+
+HYPERVISOR = Path(__file__).parent / "hypervisor"
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process at a time runs what has servers and workers, and one what has hypervisors: each wants a machine with
+    few cores for itself. xdist begins with the largest group, so that the small tests fill what is left."""
+    for item in items:
+        if HYPERVISOR in item.path.parents:
+            item.add_marker(pytest.mark.hypervisor)
+            item.add_marker(pytest.mark.xdist_group("hypervisor"))
+        elif {"site_of", "sites"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.processes)
+            item.add_marker(pytest.mark.xdist_group("processes"))
 
 
 @pytest.fixture(autouse=True)

@@ -28,15 +28,10 @@ if find_spec("libvirt") is None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items):
-    """One process at a time runs them: they measure in seconds what guests do, on a machine with few cores."""
     for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.hypervisor)
-            item.add_marker(pytest.mark.xdist_group("hypervisor"))
-            if item.path.name not in ON_EVERY_ENGINE:
-                item.add_marker(pytest.mark.one_engine)
+        if HERE in item.path.parents and item.path.name not in ON_EVERY_ENGINE:
+            item.add_marker(pytest.mark.one_engine)
 
 
 @pytest.fixture(scope="session")

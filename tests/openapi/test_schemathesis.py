@@ -13,7 +13,7 @@ from tests.processes.api import Api
 from tests.processes.sites import Site, free_port, wait_for
 
 HERE = Path(__file__).parent
-EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES") or "15"
+EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES") or "10"
 SEED = "1"
 
 

@@ -1,6 +1,5 @@
 """Sites for tests with real processes."""
 
-import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -40,7 +39,6 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Si
 
 @contextmanager
 def _sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Site]]:
-    """One at a time has sites: each wants the whole machine."""
     made: list[Site] = []
 
     def make(database: Database | None = None, **settings: object) -> Site:
@@ -49,13 +47,10 @@ def _sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., S
         made.append(site)
         return site
 
-    base = tmp_path_factory.getbasetemp()
-    with (base.parent / "one-at-a-time").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            yield make
-        finally:
-            for site in made:
-                site.close()
-                wait_for(lambda site=site: not site.processes(), 10, "the end of the site's processes")
-                site.database.drop()
+    try:
+        yield make
+    finally:
+        for site in made:
+            site.close()
+            wait_for(lambda site=site: not site.processes(), 10, "the end of the site's processes")
+            site.database.drop()

@@ -27,7 +27,7 @@ from tests.factories import (
 from vmbackends.base import DomainState, Power
 from vmbackends.errors import NodeUnreachable, NotAsked, NotSupported, Refused
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_engine]
 
 GONE = NodeUnreachable("node-1 cannot be reached")
 NO = Refused("The pool has no space. Free some, then try again.")
