@@ -4,14 +4,41 @@ See `resources.strays`, which writes it.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from nodes.models import Node
 
 
+@dataclass(frozen=True)
+class Counts:
+    """How many there are of each kind, of which no more are kept than `resources.strays.MOST`."""
+
+    foreign: int  # domains
+    orphans: int  # domains and volumes
+
+
+def counts(node: Node) -> Counts:
+    return Counts(
+        foreign=len(node.strays.get("foreign", ())),
+        orphans=sum(map(len, node.strays.get("orphans", {}).values())),
+    )
+
+
+def summary(node: Node) -> list[str]:
+    """In a few words each, as `2 foreign` and `1 orphaned`."""
+    found = counts(node)
+    kinds = ((found.foreign, "foreign"), (found.orphans, "orphaned"))
+    return [f"{number} {kind}" for number, kind in kinds if number]
+
+
 def sentences(node: Node) -> Iterator[str]:
     """What is there, and what can be done about it."""
-    for name in node.strays.get("foreign", ()):
-        yield f"The domain {name} is not of AIWM. It is let be, and takes of the node what AIWM counts as free."
+    foreign = node.strays.get("foreign", ())
+    if len(foreign) == 1:
+        yield f"The domain {foreign[0]} is not of AIWM. It is let be, and takes of the node what AIWM counts as free."
+    elif foreign:
+        names = ", ".join(foreign)
+        yield f"The domains {names} are not of AIWM. They are let be, and take of the node what AIWM counts as free."
     for vm_id, names in node.strays.get("orphans", {}).items():
         yield (
             f"{', '.join(names)}: named as of a VM ({vm_id}) that is not there. If nobody wants it, remove it on the "
