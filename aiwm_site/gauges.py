@@ -64,6 +64,9 @@ def _nodes() -> Iterator[GaugeMetricFamily]:
         "aiwm_node_orphans", "Domains and volumes on a node that are named as of a VM that is not there, of 100 VMs at "
         "most.", labels=("node",)
     )  # fmt: skip
+    old_images = GaugeMetricFamily(
+        "aiwm_node_old_images", "Images on a node that are not kept any more, 100 at most.", labels=("node",)
+    )
     statuses = dict.fromkeys(NODE_STATUSES, 0)
     for node in Node.objects.all():
         statuses[node.status] += 1
@@ -73,8 +76,9 @@ def _nodes() -> Iterator[GaugeMetricFamily]:
         found = strays.counts(node)
         foreign.add_metric((node.name,), found.foreign)
         orphans.add_metric((node.name,), found.orphans)
+        old_images.add_metric((node.name,), found.images)
     yield _by("aiwm_nodes", "Nodes.", "status", NODE_STATUSES, statuses)
-    yield from (capacity, used, foreign, orphans)
+    yield from (capacity, used, foreign, orphans, old_images)
 
 
 def _organizations() -> Iterator[GaugeMetricFamily]:

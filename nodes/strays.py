@@ -1,4 +1,5 @@
-"""What the last look at a node saw there that no VM accounts for, in words for an operator: `Node.strays`.
+"""What the last look at a node saw there that no VM and no image accounts for, in words for an operator:
+`Node.strays`.
 
 See `resources.strays`, which writes it.
 """
@@ -15,19 +16,22 @@ class Counts:
 
     foreign: int  # domains
     orphans: int  # domains and volumes
+    images: int
 
 
 def counts(node: Node) -> Counts:
     return Counts(
         foreign=len(node.strays.get("foreign", ())),
         orphans=sum(map(len, node.strays.get("orphans", {}).values())),
+        images=len(node.strays.get("images", ())),
     )
 
 
 def summary(node: Node) -> list[str]:
     """In a few words each, as `2 foreign` and `1 orphaned`."""
     found = counts(node)
-    kinds = ((found.foreign, "foreign"), (found.orphans, "orphaned"))
+    images = "old image" if found.images == 1 else "old images"
+    kinds = ((found.foreign, "foreign"), (found.orphans, "orphaned"), (found.images, images))
     return [f"{number} {kind}" for number, kind in kinds if number]
 
 
@@ -43,4 +47,9 @@ def sentences(node: Node) -> Iterator[str]:
         yield (
             f"{', '.join(names)}: named as of a VM ({vm_id}) that is not there. If nobody wants it, remove it on the "
             "node: virsh undefine --nvram --snapshots-metadata, virsh vol-delete."
+        )
+    if images := node.strays.get("images"):
+        yield (
+            f"{', '.join(images)}: of images that were imported anew or removed since. Disks that were made of them "
+            f"still need them; manage.py images prune {node.name} removes those that no disk needs."
         )

@@ -205,13 +205,14 @@ class Observation:
     """One bulk look at a node: the state of each VM asked for, by id.
 
     `foreign` names domains that are not ours. `unasked` has, by the ids of VMs that were not asked for, the names of
-    the domain and volumes that are there of them.
+    the domain and volumes that are there of them. `images` are the volumes that have a pushed image's name.
     """
 
     boot_id: str
     domains: Mapping[str, DomainState]
     foreign: tuple[str, ...] = ()
     unasked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -331,7 +332,8 @@ class Backend(ABC):
         raise NotSupported(f"{type(self).__name__} keeps no image files: node {node.name} can be sent none.")
 
     def remove_image(self, node: NodeRef, volume: str) -> None:
-        """Remove an image's volume. Raises Refused where a disk is backed by it, NodeUnreachable, NotSupported."""
+        """Remove an image's volume. Raises Refused where a disk is backed by it or a domain runs on it,
+        NodeUnreachable, NotSupported."""
         raise NotSupported(f"{type(self).__name__} keeps no image files: node {node.name} has none to remove.")
 
     # Disks and definition

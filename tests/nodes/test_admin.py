@@ -22,7 +22,11 @@ from tests.factories import (
 pytestmark = pytest.mark.django_db
 
 NOBODY = "692cdc80aabbccddee000001"
-STRAYS = {"foreign": ["somebodys"], "orphans": {NOBODY: [f"vm-{NOBODY}", f"vm-{NOBODY}.qcow2"]}}
+STRAYS = {
+    "foreign": ["somebodys"],
+    "orphans": {NOBODY: [f"vm-{NOBODY}", f"vm-{NOBODY}.qcow2"]},
+    "images": ["image-old.qcow2"],
+}
 
 
 @pytest.fixture
@@ -97,6 +101,7 @@ def test_its_list_marks_nodes_with_what_no_vm_accounts_for(browser, django_asser
         page = browser.get(path).content.decode()
     assert "1 foreign" in page
     assert "2 orphaned" in page
+    assert "1 old image" in page
     NodeFactory.create_batch(3, strays=STRAYS)
     with django_assert_num_queries(len(one)):
         browser.get(path)
@@ -107,6 +112,7 @@ def test_its_list_says_nothing_of_a_node_in_order(browser):
     page = browser.get(reverse("admin:nodes_node_changelist")).content.decode()
     assert "foreign" not in page
     assert "orphaned" not in page
+    assert "old image" not in page
 
 
 @pytest.mark.parametrize("status", ["online", "offline", "maintenance", "lost"])
@@ -142,14 +148,15 @@ def test_it_shows_a_nodes_page(browser):
 def test_a_nodes_page_says_what_no_vm_accounts_for_and_what_can_be_done(browser):
     node = NodeFactory(strays={**STRAYS, "foreign": ["<b>theirs</b>"]})
     page = browser.get(reverse("admin:nodes_node_change", args=[node.pk])).content.decode()
-    assert "What no VM accounts for" in page
+    assert "What no VM or image accounts for" in page
     assert "<li>The domain &lt;b&gt;theirs&lt;/b&gt; is not of AIWM." in page
     assert f"<li>vm-{NOBODY}, vm-{NOBODY}.qcow2: named as of a VM ({NOBODY}) that is not there." in page
+    assert f"manage.py images prune {node.name} removes" in page
 
 
 def test_a_nodes_page_says_nothing_where_a_vm_accounts_for_all(browser):
     for path in (reverse("admin:nodes_node_change", args=[NodeFactory().pk]), reverse("admin:nodes_node_add")):
-        assert "What no VM accounts for" not in browser.get(path).content.decode()
+        assert "What no VM or image accounts for" not in browser.get(path).content.decode()
 
 
 def test_what_no_vm_accounts_for_is_no_input(browser):

@@ -189,7 +189,7 @@ class LibvirtBackend(Backend):
 
     def remove_image(self, node: NodeRef, volume: str) -> None:
         with self._at(node, "remove an image") as at:
-            images.remove(at.pool, volume)
+            images.remove(at.connection, at.pool, volume)
 
     # Watching
 
