@@ -92,7 +92,7 @@ class NodeAdmin(WithHistory, ActingAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Node | None = None) -> Any:
         fieldsets = super().get_fieldsets(request, obj)
-        if obj is None or not obj.strays:
+        if obj is None or not any(strays.sentences(obj)):
             return fieldsets
         return (*fieldsets, ("What no VM or image accounts for", {"fields": ("unaccounted",)}))
 
@@ -239,7 +239,7 @@ class NodeAdmin(WithHistory, ActingAdmin):
 class GpuAdmin(ReadOnlyAdmin):
     """To be looked at; a GPU is changed on its node's page."""
 
-    list_display = ("device_id", "node", "model", "memory_mb", "pci_address", "use", "present")
+    list_display = ("device_id", "node", "model", "memory_mb", "pci_address", "use", "present", "stray_domain")
     list_filter = ("use", "present", "model", "node")
     list_select_related = ("node",)
     search_fields = ("device_id", "model", "pci_address", "node__name", "=id")

@@ -35,6 +35,12 @@ def summary(node: Node) -> list[str]:
     return [f"{number} {kind}" for number, kind in kinds if number]
 
 
+def domains(node: Node) -> list[str]:
+    """Their names."""
+    orphans = node.strays.get("orphans", {}).items()
+    return [*node.strays.get("foreign", ()), *(f"vm-{vm_id}" for vm_id, names in orphans if f"vm-{vm_id}" in names)]
+
+
 def sentences(node: Node) -> Iterator[str]:
     """What is there, and what can be done about it."""
     foreign = node.strays.get("foreign", ())
@@ -47,6 +53,11 @@ def sentences(node: Node) -> Iterator[str]:
         yield (
             f"{', '.join(names)}: named as of a VM ({vm_id}) that is not there. If nobody wants it, remove it on the "
             "node: virsh undefine --nvram --snapshots-metadata, virsh vol-delete."
+        )
+    for gpu in node.gpus.exclude(stray_domain=""):
+        yield (
+            f"{gpu.device_id} is a device of the domain {gpu.stray_domain}, and is given to no VM while it is. After a "
+            f"change of that domain: manage.py nodes refresh {node.name}."
         )
     if images := node.strays.get("images"):
         yield (

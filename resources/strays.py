@@ -13,6 +13,8 @@ from typing import Any
 from django.db.models import Q
 from django.utils import timezone
 
+from common.db import atomic
+from nodes import devices, strays
 from nodes.images import unkept_among
 from nodes.models import Node
 from resources.models import VirtualMachine
@@ -30,9 +32,18 @@ def note(node: Node, seen: Observation) -> None:
     found = _found(seen, _accounted_for(node, seen.unasked))
     if found == node.strays:
         return
-    Node.objects.filter(pk=node.pk).update(strays=found)
+    before = strays.domains(node)
+    node.strays = found
+    _write(node, look=strays.domains(node) != before)
     if found:
         log.warning("a node has what no VM or image accounts for", extra={"node": node.name, **_counts(found)})
+
+
+@atomic
+def _write(node: Node, look: bool) -> None:
+    Node.objects.filter(pk=node.pk).update(strays=node.strays)
+    if look:
+        devices.look_soon(node)
 
 
 def _accounted_for(node: Node, vm_ids: Collection[str]) -> set[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vmbackends.errors import NotSupported
+from vmbackends.pci import PciAddress
 
 
 @dataclass(frozen=True)
@@ -308,6 +309,11 @@ class Backend(ABC):
     @abstractmethod
     def observe(self, node: NodeRef, vms: Sequence[VmSpec]) -> Observation:
         """The state of all of these VMs in one call. Raises NodeUnreachable."""
+
+    def devices_of(self, node: NodeRef, domains: Sequence[str]) -> Mapping[PciAddress, str]:
+        """The node's PCI devices that the domains of these names were given, with whose each is. A name that no domain
+        has is passed over. Raises NodeUnreachable."""
+        return {}
 
     def watch(self, node: NodeRef, notice: Callable[[], None]) -> bool:
         """Call `notice` when the power of a domain there changes, from whatever thread. Gives whether it will.

@@ -6,13 +6,16 @@ from dataclasses import replace
 
 import libvirt
 import pytest
+from lxml import etree
 
 from lab.node import Node
-from tests.hypervisor.guests import IMAGE, node_ref
-from vmbackends.base import NodeRef, NodeSettings
+from tests.hypervisor.guests import IMAGE, guest_spec, node_ref
+from vmbackends.base import GpuSpec, NodeRef, NodeSettings
 from vmbackends.errors import Refused
 from vmbackends.libvirt import LibvirtBackend
+from vmbackends.libvirt.xml.hostdevs import hostdevs
 from vmbackends.libvirt.xml.trial import trial_xml
+from vmbackends.pci import PciAddress
 
 
 def refs(node, **settings):
@@ -188,3 +191,24 @@ def test_an_image_is_kept_while_it_cannot_be_told_who_needs_it(node, old_image, 
 
     monkeypatch.setattr(libvirt.virStoragePool, "refresh", busy)
     assert "Whether disks need it cannot be told" in removal(node, old_image)
+
+
+# GPUs of domains that are not ours
+
+
+def test_it_tells_the_devices_that_domains_were_given_also_those_that_are_off(node):
+    gpus = tuple(
+        GpuSpec(f"GPU-{n}", "NVIDIA L40S", 46_068, address) for n, address in enumerate(("3b:00.0", "10de:af:1f.7"))
+    )
+    xml = node.folder / "theirs.xml"
+    theirs = etree.fromstring(trial_xml("theirs", "qemu", "qemu64", None))
+    theirs.find("devices").extend(hostdevs(guest_spec(gpus=gpus)))
+    xml.write_bytes(etree.tostring(theirs))
+    node.virsh("define", str(xml))
+    try:
+        found = LibvirtBackend().devices_of(refs(node), ["theirs", "gone"])
+    finally:
+        node.virsh("undefine", "theirs")
+    assert found == {
+        PciAddress("0000", "3b", "00", "0"): "theirs", PciAddress("10de", "af", "1f", "7"): "theirs"
+    }  # fmt: skip

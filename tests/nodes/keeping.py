@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,18 +16,21 @@ from tests.backends import ScriptedBackend
 from vmbackends import get_backend
 from vmbackends.base import ImageReport, ImageSpec, NodeRef, NodeReport, Observation, VmSpec
 from vmbackends.errors import BackendError, Refused
+from vmbackends.pci import PciAddress
 
 
 class KeepingBackend(ScriptedBackend):
     """`volumes` are the lengths of what each node has, by the node's and the volume's name; `refusals` what a node
     raises when it is sent an image, or is to remove one; `bases` volumes that disks are clones of; `report` what a
-    probe finds besides."""
+    probe finds besides; `devices` what domains have, and `asked` the names of those that were asked for."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.volumes: dict[tuple[str, str], int] = {}
         self.refusals: dict[str, BackendError] = {}
         self.bases: set[str] = set()
+        self.devices: dict[PciAddress, str] = {}
+        self.asked: list[list[str]] = []
         self.report: dict[str, Any] = {}
         self.probed: list[NodeRef] = []
 
@@ -46,6 +49,11 @@ class KeepingBackend(ScriptedBackend):
     def observe(self, node: NodeRef, vms: Sequence[VmSpec]) -> Observation:
         self._refuse(node)
         return replace(super().observe(node, vms), images=tuple(name for at, name in self.volumes if at == node.name))
+
+    def devices_of(self, node: NodeRef, domains: Sequence[str]) -> Mapping[PciAddress, str]:
+        self._refuse(node)
+        self.asked.append(list(domains))
+        return self.devices
 
     def probe(self, node: NodeRef) -> NodeReport:
         self.probed.append(node)

@@ -147,10 +147,14 @@ def test_it_shows_a_nodes_page(browser):
 
 def test_a_nodes_page_says_what_no_vm_accounts_for_and_what_can_be_done(browser):
     node = NodeFactory(strays={**STRAYS, "foreign": ["<b>theirs</b>"]})
+    GpuFactory(node=node, device_id="GPU-7", stray_domain="theirs")
+    GpuFactory(node=node, device_id="GPU-8")
     page = browser.get(reverse("admin:nodes_node_change", args=[node.pk])).content.decode()
+    assert "GPU-8 is a device" not in page
     assert "What no VM or image accounts for" in page
     assert "<li>The domain &lt;b&gt;theirs&lt;/b&gt; is not of AIWM." in page
     assert f"<li>vm-{NOBODY}, vm-{NOBODY}.qcow2: named as of a VM ({NOBODY}) that is not there." in page
+    assert "GPU-7 is a device of the domain theirs, and is given to no VM while it is." in page
     assert f"manage.py images prune {node.name} removes" in page
 
 

@@ -7,7 +7,8 @@ from django.utils import timezone
 
 from resources import strays
 from resources.models import VirtualMachine
-from tests.factories import ImageFactory, NodeFactory, VirtualMachineFactory
+from tasks.models import Task, TaskStatus
+from tests.factories import GpuFactory, ImageFactory, NodeFactory, VirtualMachineFactory
 from vmbackends.base import Observation
 
 pytestmark = pytest.mark.django_db
@@ -70,6 +71,19 @@ def test_an_image_that_is_not_kept_any_more_is_told(node):
     kept, old = ImageFactory().volume, "image-debian-12-0123456789ab.qcow2"
     assert strays_of(node, images=(old, kept)) == {"images": [old]}
     assert strays_of(node, images=(kept,)) == {}
+
+
+def test_other_domains_are_looked_at_for_gpus_and_other_volumes_are_not(node):
+    GpuFactory(node=node)
+    strays_of(node, foreign=("somebodys",))
+    assert [task.subject_id for task in Task.objects.all()] == [node.id]
+    Task.objects.update(status=TaskStatus.RUNNING)
+    strays_of(node, foreign=("somebodys",), **{f"vm{NOBODY}": (f"vm-{NOBODY}.qcow2",)})
+    assert Task.objects.count() == 1
+    strays_of(node, foreign=("somebodys",), **{f"vm{NOBODY}": (f"vm-{NOBODY}", f"vm-{NOBODY}.qcow2")})
+    assert Task.objects.count() == 2
+    strays_of(node)
+    assert Task.objects.count() == 2  # the one that waits will see this as well
 
 
 def test_news_alone_is_written(node, django_assert_num_queries, caplog):
