@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from accounts.models import Organization
 from accounts.quotas import NAMES
-from nodes import room
+from nodes import room, strays
 from nodes.models import Node
 from resources.models import VirtualMachine
 from resources.states import Status
@@ -57,15 +57,28 @@ def _nodes() -> Iterator[GaugeMetricFamily]:
         "aiwm_node_capacity", "What a node can promise: vcpus, ram_mb, disk_gb.", labels=("node", "resource")
     )
     used = GaugeMetricFamily("aiwm_node_used", "What a node has promised.", labels=("node", "resource"))
+    foreign = GaugeMetricFamily(
+        "aiwm_node_foreign_domains", "Domains on a node that are not of AIWM, 100 at most.", labels=("node",)
+    )
+    orphans = GaugeMetricFamily(
+        "aiwm_node_orphans", "Domains and volumes on a node that are named as of a VM that is not there, of 100 VMs at "
+        "most.", labels=("node",)
+    )  # fmt: skip
+    old_images = GaugeMetricFamily(
+        "aiwm_node_old_images", "Images on a node that are not kept any more, 100 at most.", labels=("node",)
+    )
     statuses = dict.fromkeys(NODE_STATUSES, 0)
     for node in Node.objects.all():
         statuses[node.status] += 1
         for gauge, amounts in ((capacity, room.capacity(node)), (used, room.allocated(node))):
             for name, amount in vars(amounts).items():
                 gauge.add_metric((node.name, name), amount)
+        found = strays.counts(node)
+        foreign.add_metric((node.name,), found.foreign)
+        orphans.add_metric((node.name,), found.orphans)
+        old_images.add_metric((node.name,), found.images)
     yield _by("aiwm_nodes", "Nodes.", "status", NODE_STATUSES, statuses)
-    yield capacity
-    yield used
+    yield from (capacity, used, foreign, orphans, old_images)
 
 
 def _organizations() -> Iterator[GaugeMetricFamily]:

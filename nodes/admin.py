@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
 from unfold.decorators import display
@@ -22,7 +23,7 @@ from common import pages
 from common.admin import ReadOnlyAdmin
 from common.errors import DomainError
 from common.validation import parse
-from nodes import actions, room
+from nodes import actions, room, strays
 from nodes.forms import GpuForm, NetworkForm, NodeForm, gpu_bodies, image_names
 from nodes.models import Claim, Gpu, Image, Network, Node, NodeImage
 from nodes.requests import NodeCreate, NodePatch
@@ -72,25 +73,41 @@ class NodeAdmin(WithHistory, ActingAdmin):
     form = NodeForm
     audited_change = "update"
     inlines = (GpuInline, ImageInline)
-    list_display = ("named", "shown_status", "vcpus", "ram", "disk", "seen")
+    list_display = ("named", "condition", "vcpus", "ram", "disk", "seen")
     list_filter = (StatusFilter, "enabled", "segment")
     search_fields = ("name", "hostname", "=id")
     search_help_text = "A name, a host name or an id"
     actions = ("refresh", "maintenance_on", "maintenance_off", "mark_lost", "mark_found", "retire")
-    readonly_fields = (
+    as_it_is = (
         "shown_status", "vcpus", "ram", "disk", "probed_domain_type", "probed_cpu_mode", "hypervisor", "boot_id",
         "last_seen", "created_at", "updated_at",
     )  # fmt: skip
+    readonly_fields = (*as_it_is, "unaccounted")
     fieldsets = (
         (None, {"fields": ("name", "hostname", "uri", "segment", "enabled", "seen_version")}),
         ("Capacity", {"fields": ("cap_vcpus", "vcpu_overcommit", "cap_ram_mb", "cap_disk_gb")}),
         ("VMs", {"fields": ("pool", "bridge", "untagged_bridge", "openvswitch", "domain_type", "cpu_mode")}),
-        ("As it is", {"fields": readonly_fields}),
+        ("As it is", {"fields": as_it_is}),
     )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Node | None = None) -> Any:
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None or not any(strays.sentences(obj)):
+            return fieldsets
+        return (*fieldsets, ("What no VM or image accounts for", {"fields": ("unaccounted",)}))
 
     @display(description="status", label=_LABELS)  # type: ignore[untyped-decorator] # unfold has no types
     def shown_status(self, node: Node) -> str:
         return node.status
+
+    @admin.display(description="status")
+    def condition(self, node: Node) -> SafeString:
+        return pages.lines(pages.badge_of(node.status, _LABELS[node.status]), *strays.summary(node))
+
+    @admin.display(description="seen there")
+    def unaccounted(self, node: Node) -> SafeString:
+        sentences = ((sentence,) for sentence in strays.sentences(node))
+        return format_html('<ul class="sentences">{}</ul>', format_html_join("", "<li>{}</li>", sentences))
 
     @admin.display(description="name", ordering="name")
     def named(self, node: Node) -> SafeString:
@@ -222,7 +239,7 @@ class NodeAdmin(WithHistory, ActingAdmin):
 class GpuAdmin(ReadOnlyAdmin):
     """To be looked at; a GPU is changed on its node's page."""
 
-    list_display = ("device_id", "node", "model", "memory_mb", "pci_address", "use", "present")
+    list_display = ("device_id", "node", "model", "memory_mb", "pci_address", "use", "present", "stray_domain")
     list_filter = ("use", "present", "model", "node")
     list_select_related = ("node",)
     search_fields = ("device_id", "model", "pci_address", "node__name", "=id")

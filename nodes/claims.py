@@ -36,9 +36,10 @@ def take_gpus(vm_id: str, org_id: str, node_id: str, device_ids: Sequence[str]) 
     sliced = [gpu.device_id for gpu in wanted if gpu.use not in WHOLE]
     if sliced:
         raise Conflict(f"{', '.join(sliced)} is for MIG and cannot be passed through. {_free_devices(node_id)}")
-    if not _insert(vm_id, org_id, [key for gpu in wanted for key in gpu_keys(gpu)]):
+    stray = any(gpu.stray_domain for gpu in wanted)
+    if stray or not _insert(vm_id, org_id, [key for gpu in wanted for key in gpu_keys(gpu)]):
         held = _taken_slices(wanted, but_by=vm_id)
-        names = [gpu.device_id for gpu in wanted if held[gpu.id]] or list(device_ids)
+        names = [gpu.device_id for gpu in wanted if held[gpu.id] or gpu.stray_domain] or list(device_ids)
         verb = "is" if len(names) == 1 else "are"
         raise Conflict(f"{', '.join(names)} of {_node_name(node_id)} {verb} taken. {_free_devices(node_id)}")
     for gpu in sorted(wanted, key=lambda gpu: gpu.id):
@@ -55,8 +56,9 @@ def take_mig(vm_id: str, org_id: str, node_id: str, profile: str) -> str:
     cards = [gpu for gpu in _usable(node_id) if gpu.use in SLICED]
     if faults := _profile_faults(cards, profile):
         raise ValidationFailed(faults)
-    fitting = [(gpu, found) for gpu in cards if (found := mig.profile_named(gpu.model, gpu.memory_mb, profile))]
-    taken = _taken_slices(cards)
+    own = [gpu for gpu in cards if not gpu.stray_domain]
+    fitting = [(gpu, found) for gpu in own if (found := mig.profile_named(gpu.model, gpu.memory_mb, profile))]
+    taken = _taken_slices(own)
     # The sort keeps the order of the devices among cards that are equally full.
     for gpu, found in sorted(fitting, key=lambda pair: -len(taken[pair[0].id])):
         for start in mig.best_starts(found, taken[gpu.id], profiles_of(gpu)):
@@ -64,7 +66,7 @@ def take_mig(vm_id: str, org_id: str, node_id: str, profile: str) -> str:
             if _insert(vm_id, org_id, [_slice_key(gpu, number) for number in found.span(start)]):
                 _hold_still(gpu, SLICED)
                 return f"{gpu.device_id}:{profile}:{start}"
-    raise Conflict(f"There is no room for another {profile} on {_node_name(node_id)}. {_free_profiles(cards)}")
+    raise Conflict(f"There is no room for another {profile} on {_node_name(node_id)}. {_free_profiles(own)}")
 
 
 def faults(node_id: str, device_ids: Sequence[str], profile: str | None) -> list[FieldError]:
@@ -187,10 +189,16 @@ def _drop(vm_id: str, keys: Collection[str]) -> None:
 def _hold_still(gpu: Gpu, uses: Collection[str]) -> None:
     """See that the card is still what its slices were counted by. The write makes an operator's change of it wait."""
     unchanged = Gpu.objects.filter(
-        pk=gpu.pk, model=gpu.model, memory_mb=gpu.memory_mb, device_id=gpu.device_id, present=True, use__in=uses
+        pk=gpu.pk,
+        model=gpu.model,
+        memory_mb=gpu.memory_mb,
+        device_id=gpu.device_id,
+        present=True,
+        stray_domain="",
+        use__in=uses,
     )
     if unchanged.update(present=F("present")) != 1:
-        raise Conflict(f"{gpu.device_id} was changed by an operator in this moment. Try again.")
+        raise Conflict(f"{gpu.device_id} was changed in this moment. Try again.")
 
 
 def _taken_slices(gpus: Collection[Gpu], but_by: str | None = None) -> dict[str, set[int]]:
@@ -205,7 +213,7 @@ def _taken_slices(gpus: Collection[Gpu], but_by: str | None = None) -> dict[str,
 def _free_devices(node_id: str) -> str:
     gpus = [gpu for gpu in _usable(node_id) if gpu.use in WHOLE]
     taken = _taken_slices(gpus)
-    names = [gpu.device_id for gpu in gpus if not taken[gpu.id]]
+    names = [gpu.device_id for gpu in gpus if not taken[gpu.id] and not gpu.stray_domain]
     return f"Free on this node: {', '.join(names)}." if names else "No GPU of this node is free."
 
 

@@ -140,11 +140,12 @@ def room_document(size: Room) -> dict[str, int]:
 def gpu_document(actor: Actor, gpu: Gpu, claims: Sequence[Claim]) -> dict[str, Any]:
     taken = {slice_of(claim)[1] for claim in claims}
     offered = profiles_of(gpu)
+    can_be_had = gpu.present and not gpu.stray_domain
     profiles = [
-        {"profile": profile.name, "free": mig.free_count(profile, taken) if gpu.present else 0}
+        {"profile": profile.name, "free": mig.free_count(profile, taken) if can_be_had else 0}
         for profile in (offered if gpu.use in SLICED else [])
     ]
-    whole_is_free = gpu.present and gpu.use in WHOLE and not taken
+    whole_is_free = can_be_had and gpu.use in WHOLE and not taken
     return {
         "deviceId": gpu.device_id,
         "model": gpu.model,

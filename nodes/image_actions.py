@@ -12,9 +12,10 @@ from common.db import atomic
 from common.errors import Conflict, NodeUnavailable, NotFound, Unsupported, ValidationFailed
 from nodes import image_files
 from nodes.image_files import ImageFile
-from nodes.images import image_spec, use
+from nodes.images import image_spec, unkept_among, use
 from nodes.models import DeviceModel, Image, Node, NodeImage, Ready
 from nodes.queries import node_ref
+from tasks.models import Task, TaskStatus
 from vmbackends import get_backend
 from vmbackends.errors import NodeUnreachable, NotSupported, Refused
 
@@ -121,6 +122,46 @@ def _note(actor: Actor, image: Image, node: Node) -> None:
         raise Conflict(f"{image.os_image} was imported anew or removed meanwhile. Push it again.")
     NodeImage.objects.get_or_create(node=node, os_image=image.os_image)
     _record(actor, "image.push", image, None, {**summary(image), "node": node.name})
+
+
+@dataclass(frozen=True)
+class Pruned:
+    removed: tuple[str, ...]
+    refused: tuple[str, ...]  # why, of each that is still needed
+
+
+def prune(actor: Actor, node: Node) -> Pruned:
+    """Remove from a node the images that are not kept any more, and that no disk there is a clone of. Raises Forbidden,
+    Conflict, NodeUnavailable and Unsupported."""
+    actor.require_operator()
+    if node.lost:
+        raise Conflict(f"{node.name} is marked lost and is left alone.")
+    with _node_asked():
+        seen = get_backend().observe(node_ref(node), [])
+    volumes = unkept_among(seen.images)
+    # In this order: whatever a worker begins or takes up again after this question makes disks of what is kept now.
+    at_work = Task.objects.filter(node_id=node.id, status=TaskStatus.RUNNING, lease_until__isnull=False)
+    if volumes and at_work.exists():
+        raise Conflict(f"A task is at work on {node.name} and may just make a disk. Try again in a minute.")
+    removed, refused = [], []
+    for volume in volumes:
+        try:
+            with _node_asked():
+                get_backend().remove_image(node_ref(node), volume)
+        except Unsupported as e:
+            refused.append(e.message)
+        else:
+            _note_pruned(actor, node, volume)
+            removed.append(volume)
+    return Pruned(tuple(removed), tuple(refused))
+
+
+@atomic
+def _note_pruned(actor: Actor, node: Node, volume: str) -> None:
+    before = {"volume": volume, "node": node.name}
+    audit.record(
+        actor, "image.prune", object_type="node", object_id=node.id, org_id=None, before=before, after=None
+    )  # fmt: skip
 
 
 def remove(actor: Actor, os_image: str) -> None:

@@ -34,6 +34,12 @@ def image_specs(os_images: Collection[str]) -> dict[str, ImageSpec]:
     return {image.os_image: image_spec(image) for image in Image.objects.filter(os_image__in=set(os_images)).order_by()}
 
 
+def unkept_among(volumes: Collection[str]) -> list[str]:
+    """Those of these names of images that no kept one has: it was imported anew since, or removed."""
+    kept = Image.objects.filter(volume__in=volumes).values_list("volume", flat=True) if volumes else ()
+    return sorted(set(volumes) - set(kept))
+
+
 def kept_among(reports: Collection[ImageReport]) -> set[str]:
     """The names of the kept images that are among a node's volumes. One of another length is only half sent, or is
     somebody else's."""

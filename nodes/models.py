@@ -90,7 +90,8 @@ class GpuUse(models.TextChoices):
 class Gpu(models.Model):
     """A board. `device_id` is its name on the node (`GPU-0`), `pci_address` the whole domain:bus:slot.function.
 
-    `present` off: the node was asked and does not have it any more. It is given to nobody until it is back.
+    `present` off: the node was asked and does not have it any more. It is given to nobody until it is back, and no more
+    while it is a device of `stray_domain`, which no VM accounts for: see `nodes.devices`.
     """
 
     id = object_id_key()
@@ -101,6 +102,7 @@ class Gpu(models.Model):
     pci_address = models.CharField(max_length=20)
     use = models.CharField(max_length=12, choices=GpuUse.choices, default=GpuUse.PASSTHROUGH)
     present = models.BooleanField(default=True, editable=False)
+    stray_domain = models.CharField(max_length=255, blank=True, default="", editable=False)
 
     class Meta:
         ordering = ("node", "device_id")

@@ -4,7 +4,7 @@ from typing import Any
 
 from common.db import atomic
 from common.errors import NodeUnavailable
-from nodes import sweep
+from nodes import devices, sweep
 from nodes.hardware import note_gpus, set_images
 from nodes.images import kept_among
 from nodes.models import Node
@@ -26,11 +26,13 @@ def probe(run: Run) -> None:
         return  # it was deleted while the task waited
     try:
         report = get_backend().probe(ref_to_probe(node))
+        taken = devices.ask(node)
     except NodeUnreachable as e:
         if not isinstance(e, NotAsked):
             sweep.mark_unseen(node)
         raise NodeUnavailable(f"{node.name} cannot be reached.") from e
     write_down(node, report)
+    devices.write_down(node, taken)
 
 
 @atomic

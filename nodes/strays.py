@@ -1,19 +1,66 @@
-"""What the last look at a node saw there that no VM accounts for, in words for an operator: `Node.strays`.
+"""What the last look at a node saw there that no VM and no image accounts for, in words for an operator:
+`Node.strays`.
 
 See `resources.strays`, which writes it.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from nodes.models import Node
 
 
+@dataclass(frozen=True)
+class Counts:
+    """How many there are of each kind, of which no more are kept than `resources.strays.MOST`."""
+
+    foreign: int  # domains
+    orphans: int  # domains and volumes
+    images: int
+
+
+def counts(node: Node) -> Counts:
+    return Counts(
+        foreign=len(node.strays.get("foreign", ())),
+        orphans=sum(map(len, node.strays.get("orphans", {}).values())),
+        images=len(node.strays.get("images", ())),
+    )
+
+
+def summary(node: Node) -> list[str]:
+    """In a few words each, as `2 foreign` and `1 orphaned`."""
+    found = counts(node)
+    images = "old image" if found.images == 1 else "old images"
+    kinds = ((found.foreign, "foreign"), (found.orphans, "orphaned"), (found.images, images))
+    return [f"{number} {kind}" for number, kind in kinds if number]
+
+
+def domains(node: Node) -> list[str]:
+    """Their names."""
+    orphans = node.strays.get("orphans", {}).items()
+    return [*node.strays.get("foreign", ()), *(f"vm-{vm_id}" for vm_id, names in orphans if f"vm-{vm_id}" in names)]
+
+
 def sentences(node: Node) -> Iterator[str]:
     """What is there, and what can be done about it."""
-    for name in node.strays.get("foreign", ()):
-        yield f"The domain {name} is not of AIWM. It is let be, and takes of the node what AIWM counts as free."
+    foreign = node.strays.get("foreign", ())
+    if len(foreign) == 1:
+        yield f"The domain {foreign[0]} is not of AIWM. It is let be, and takes of the node what AIWM counts as free."
+    elif foreign:
+        names = ", ".join(foreign)
+        yield f"The domains {names} are not of AIWM. They are let be, and take of the node what AIWM counts as free."
     for vm_id, names in node.strays.get("orphans", {}).items():
         yield (
             f"{', '.join(names)}: named as of a VM ({vm_id}) that is not there. If nobody wants it, remove it on the "
             "node: virsh undefine --nvram --snapshots-metadata, virsh vol-delete."
+        )
+    for gpu in node.gpus.exclude(stray_domain=""):
+        yield (
+            f"{gpu.device_id} is a device of the domain {gpu.stray_domain}, and is given to no VM while it is. After a "
+            f"change of that domain: manage.py nodes refresh {node.name}."
+        )
+    if images := node.strays.get("images"):
+        yield (
+            f"{', '.join(images)}: of images that were imported anew or removed since. Disks that were made of them "
+            f"still need them; manage.py images prune {node.name} removes those that no disk needs."
         )

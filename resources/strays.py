@@ -1,7 +1,8 @@
-"""What lies on a node that no VM of ours accounts for. It is told to operators, and never touched.
+"""What lies on a node that no VM or image of ours accounts for. It is told to operators, and never touched.
 
 `foreign` are domains that are not ours. `orphans` are named as a VM's would be, by its id, and there is no such VM: it
-was forgotten while its node was lost, or the database is older than the node.
+was forgotten while its node was lost, or the database is older than the node. `images` are volumes of images that were
+imported anew or removed since.
 """
 
 import logging
@@ -12,6 +13,9 @@ from typing import Any
 from django.db.models import Q
 from django.utils import timezone
 
+from common.db import atomic
+from nodes import devices, strays
+from nodes.images import unkept_among
 from nodes.models import Node
 from resources.models import VirtualMachine
 from vmbackends.base import Observation
@@ -28,9 +32,18 @@ def note(node: Node, seen: Observation) -> None:
     found = _found(seen, _accounted_for(node, seen.unasked))
     if found == node.strays:
         return
-    Node.objects.filter(pk=node.pk).update(strays=found)
+    before = strays.domains(node)
+    node.strays = found
+    _write(node, look=strays.domains(node) != before)
     if found:
-        log.warning("a node has what no VM accounts for", extra={"node": node.name, **_counts(found)})
+        log.warning("a node has what no VM or image accounts for", extra={"node": node.name, **_counts(found)})
+
+
+@atomic
+def _write(node: Node, look: bool) -> None:
+    Node.objects.filter(pk=node.pk).update(strays=node.strays)
+    if look:
+        devices.look_soon(node)
 
 
 def _accounted_for(node: Node, vm_ids: Collection[str]) -> set[str]:
@@ -48,6 +61,8 @@ def _found(seen: Observation, known: Collection[str]) -> dict[str, Any]:
         found["foreign"] = list(seen.foreign[:MOST])
     if orphans:
         found["orphans"] = dict(list(orphans.items())[:MOST])
+    if images := unkept_among(seen.images):
+        found["images"] = images[:MOST]
     return found
 
 

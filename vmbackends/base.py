@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vmbackends.errors import NotSupported
+from vmbackends.pci import PciAddress
 
 
 @dataclass(frozen=True)
@@ -205,13 +206,14 @@ class Observation:
     """One bulk look at a node: the state of each VM asked for, by id.
 
     `foreign` names domains that are not ours. `unasked` has, by the ids of VMs that were not asked for, the names of
-    the domain and volumes that are there of them.
+    the domain and volumes that are there of them. `images` are the volumes that have a pushed image's name.
     """
 
     boot_id: str
     domains: Mapping[str, DomainState]
     foreign: tuple[str, ...] = ()
     unasked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -308,6 +310,11 @@ class Backend(ABC):
     def observe(self, node: NodeRef, vms: Sequence[VmSpec]) -> Observation:
         """The state of all of these VMs in one call. Raises NodeUnreachable."""
 
+    def devices_of(self, node: NodeRef, domains: Sequence[str]) -> Mapping[PciAddress, str]:
+        """The node's PCI devices that the domains of these names were given, with whose each is. A name that no domain
+        has is passed over. Raises NodeUnreachable."""
+        return {}
+
     def watch(self, node: NodeRef, notice: Callable[[], None]) -> bool:
         """Call `notice` when the power of a domain there changes, from whatever thread. Gives whether it will.
 
@@ -331,7 +338,8 @@ class Backend(ABC):
         raise NotSupported(f"{type(self).__name__} keeps no image files: node {node.name} can be sent none.")
 
     def remove_image(self, node: NodeRef, volume: str) -> None:
-        """Remove an image's volume. Raises Refused where a disk is backed by it, NodeUnreachable, NotSupported."""
+        """Remove an image's volume. Raises Refused where a disk is backed by it or a domain runs on it,
+        NodeUnreachable, NotSupported."""
         raise NotSupported(f"{type(self).__name__} keeps no image files: node {node.name} has none to remove.")
 
     # Disks and definition

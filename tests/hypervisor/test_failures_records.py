@@ -1,14 +1,22 @@
 """The database is older than the nodes, as after yesterday's backup was restored: nothing is lost, nothing touched."""
 
 import pytest
+from lxml import etree
 
+from common.errors import Conflict
+from nodes import claims
 from nodes.models import Claim, Node
 from resources import reconcile
 from resources.models import VirtualMachine, VmSecret
 from resources.recount import recount
 from tasks.models import Task
+from tests.factories import GpuFactory
 from tests.hypervisor import estate
+from tests.hypervisor.guests import guest_spec
 from tests.hypervisor.work import work
+from vmbackends.base import GpuSpec
+from vmbackends.libvirt.xml.hostdevs import hostdevs
+from vmbackends.libvirt.xml.trial import trial_xml
 
 
 @pytest.fixture
@@ -136,3 +144,27 @@ def test_a_task_that_was_under_way_is_done_again(lab):
     reconcile.sweep_all()
     assert estate.status(vm) == "stopped"
     estate.assert_balanced([lab], estate.books())
+
+
+def test_a_gpu_of_a_foreign_domain_is_given_to_no_vm_until_that_is_gone(lab):
+    gpu = GpuFactory(node=Node.objects.get(name=lab.name), device_id="GPU-0", pci_address="00000000:3B:00.0")
+    theirs = etree.fromstring(trial_xml("theirs", "qemu", "qemu64", None))
+    spec = GpuSpec("GPU-0", gpu.model, gpu.memory_mb, "0000:3b:00.0")
+    theirs.find("devices").extend(hostdevs(guest_spec(gpus=(spec,))))
+    xml = lab.folder / "theirs.xml"
+    xml.write_bytes(etree.tostring(theirs))
+
+    def taken_by():
+        reconcile.sweep_all()
+        work()
+        gpu.refresh_from_db()
+        return gpu.stray_domain
+
+    lab.virsh("define", str(xml))
+    try:
+        assert taken_by() == "theirs"
+        with pytest.raises(Conflict, match=f"GPU-0 of {lab.name} is taken"):
+            claims.take_gpus("c" * 24, "", gpu.node_id, ["GPU-0"])
+    finally:
+        lab.virsh("undefine", "theirs")
+    assert taken_by() == ""

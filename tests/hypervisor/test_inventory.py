@@ -1,16 +1,21 @@
 """What a node says that it is, has and lacks."""
 
+import shutil
 import time
 from dataclasses import replace
 
+import libvirt
 import pytest
+from lxml import etree
 
 from lab.node import Node
-from tests.hypervisor.guests import IMAGE, node_ref
-from vmbackends.base import NodeRef, NodeSettings
+from tests.hypervisor.guests import IMAGE, guest_spec, node_ref
+from vmbackends.base import GpuSpec, NodeRef, NodeSettings
 from vmbackends.errors import Refused
 from vmbackends.libvirt import LibvirtBackend
+from vmbackends.libvirt.xml.hostdevs import hostdevs
 from vmbackends.libvirt.xml.trial import trial_xml
+from vmbackends.pci import PciAddress
 
 
 def refs(node, **settings):
@@ -109,3 +114,101 @@ def test_half_an_image_is_none_and_is_sent_again(node, tmp_path):
     LibvirtBackend().push_image(refs(node), image, file, lambda sent: None)
     assert node.pool.joinpath(image.volume).read_bytes() == file.read_bytes()
     LibvirtBackend().remove_image(refs(node), image.volume)
+
+
+# An image that is kept no more, and what must keep it on a node
+
+
+@pytest.fixture
+def old_image(node, boot_sector):
+    image = replace(IMAGE, volume="image-debian-12-0123456789ab.qcow2")
+    LibvirtBackend().push_image(refs(node), image, boot_sector, lambda sent: None)
+    yield image.volume
+    node.pool.joinpath(image.volume).unlink(missing_ok=True)
+    node.virsh("pool-refresh", "aiwm")
+
+
+def removal(node, volume):
+    """Why it is refused."""
+    with pytest.raises(Refused) as caught:
+        LibvirtBackend().remove_image(refs(node), volume)
+    assert node.pool.joinpath(volume).is_file()
+    return caught.value.message
+
+
+def test_a_look_at_a_node_sees_images_by_the_names_that_imports_give(node, old_image):
+    assert LibvirtBackend().observe(refs(node), []).images == (old_image,)
+
+
+def test_an_image_that_nothing_needs_is_removed(node, old_image):
+    LibvirtBackend().remove_image(refs(node), old_image)
+    assert not node.pool.joinpath(old_image).exists()
+    LibvirtBackend().remove_image(refs(node), old_image)
+
+
+@pytest.mark.parametrize("written", ["{pool}/{name}", "{name}", "../{pool.name}/./{name}"])
+def test_an_image_that_a_disk_made_by_hand_is_a_clone_of_is_kept(node, old_image, written):
+    disk = node.pool / "by-hand.qcow2"
+    base = written.format(pool=node.pool, name=old_image)
+    node.run("qemu-img", "create", "-f", "qcow2", "-b", base, "-F", "qcow2", str(disk))
+    try:
+        assert removal(node, old_image).startswith(f"1 disks are clones of {old_image}, the first is by-hand.qcow2.")
+    finally:
+        disk.unlink()
+
+
+def test_an_image_that_a_disk_of_another_pool_is_a_clone_of_is_kept(node, old_image):
+    folder = node.folder / "other-pool"
+    folder.mkdir()
+    base = str(node.pool / old_image)
+    node.run("qemu-img", "create", "-f", "qcow2", "-b", base, "-F", "qcow2", str(folder / "theirs.qcow2"))
+    node.virsh("pool-create-as", "other", "dir", "--target", str(folder))
+    try:
+        assert "the first is theirs.qcow2" in removal(node, old_image)
+    finally:
+        node.virsh("pool-destroy", "other")
+        shutil.rmtree(folder)
+
+
+def test_an_image_that_a_domain_runs_on_from_outside_of_all_pools_is_kept(node, old_image):
+    disk = node.folder / "outside.qcow2"
+    base = str(node.pool / old_image)
+    node.run("qemu-img", "create", "-f", "qcow2", "-b", base, "-F", "qcow2", str(disk))
+    disk.chmod(0o666)
+    xml = node.folder / "outside.xml"
+    xml.write_text(trial_xml("outside", "qemu", "qemu64", str(disk)))
+    node.virsh("create", str(xml))
+    try:
+        assert removal(node, old_image) == f"{old_image} is in use by a domain that runs. Power it off first."
+    finally:
+        node.virsh("destroy", "outside")
+        disk.unlink()
+
+
+def test_an_image_is_kept_while_it_cannot_be_told_who_needs_it(node, old_image, monkeypatch):
+    def busy(self, flags):
+        raise libvirt.libvirtError("pool 'aiwm' has asynchronous jobs running.")
+
+    monkeypatch.setattr(libvirt.virStoragePool, "refresh", busy)
+    assert "Whether disks need it cannot be told" in removal(node, old_image)
+
+
+# GPUs of domains that are not ours
+
+
+def test_it_tells_the_devices_that_domains_were_given_also_those_that_are_off(node):
+    gpus = tuple(
+        GpuSpec(f"GPU-{n}", "NVIDIA L40S", 46_068, address) for n, address in enumerate(("3b:00.0", "10de:af:1f.7"))
+    )
+    xml = node.folder / "theirs.xml"
+    theirs = etree.fromstring(trial_xml("theirs", "qemu", "qemu64", None))
+    theirs.find("devices").extend(hostdevs(guest_spec(gpus=gpus)))
+    xml.write_bytes(etree.tostring(theirs))
+    node.virsh("define", str(xml))
+    try:
+        found = LibvirtBackend().devices_of(refs(node), ["theirs", "gone"])
+    finally:
+        node.virsh("undefine", "theirs")
+    assert found == {
+        PciAddress("0000", "3b", "00", "0"): "theirs", PciAddress("10de", "af", "1f", "7"): "theirs"
+    }  # fmt: skip

@@ -3,8 +3,9 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,23 @@ from django.test import override_settings
 
 from tests.backends import ScriptedBackend
 from vmbackends import get_backend
-from vmbackends.base import ImageReport, ImageSpec, NodeRef, NodeReport
-from vmbackends.errors import BackendError
+from vmbackends.base import ImageReport, ImageSpec, NodeRef, NodeReport, Observation, VmSpec
+from vmbackends.errors import BackendError, Refused
+from vmbackends.pci import PciAddress
 
 
 class KeepingBackend(ScriptedBackend):
     """`volumes` are the lengths of what each node has, by the node's and the volume's name; `refusals` what a node
-    raises when it is sent an image, or is to remove one; `report` what a probe finds besides."""
+    raises when it is sent an image, or is to remove one; `bases` volumes that disks are clones of; `report` what a
+    probe finds besides; `devices` what domains have, and `asked` the names of those that were asked for."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.volumes: dict[tuple[str, str], int] = {}
         self.refusals: dict[str, BackendError] = {}
+        self.bases: set[str] = set()
+        self.devices: dict[PciAddress, str] = {}
+        self.asked: list[list[str]] = []
         self.report: dict[str, Any] = {}
         self.probed: list[NodeRef] = []
 
@@ -36,7 +42,18 @@ class KeepingBackend(ScriptedBackend):
 
     def remove_image(self, node: NodeRef, volume: str) -> None:
         self._refuse(node)
+        if volume in self.bases:
+            raise Refused(f"1 disks are clones of {volume}.")
         self.volumes.pop((node.name, volume), None)
+
+    def observe(self, node: NodeRef, vms: Sequence[VmSpec]) -> Observation:
+        self._refuse(node)
+        return replace(super().observe(node, vms), images=tuple(name for at, name in self.volumes if at == node.name))
+
+    def devices_of(self, node: NodeRef, domains: Sequence[str]) -> Mapping[PciAddress, str]:
+        self._refuse(node)
+        self.asked.append(list(domains))
+        return self.devices
 
     def probe(self, node: NodeRef) -> NodeReport:
         self.probed.append(node)

@@ -1,6 +1,8 @@
 import pytest
 from django.contrib.auth.models import Permission
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import AuditEntry
@@ -18,6 +20,13 @@ from tests.factories import (
 )
 
 pytestmark = pytest.mark.django_db
+
+NOBODY = "692cdc80aabbccddee000001"
+STRAYS = {
+    "foreign": ["somebodys"],
+    "orphans": {NOBODY: [f"vm-{NOBODY}", f"vm-{NOBODY}.qcow2"]},
+    "images": ["image-old.qcow2"],
+}
 
 
 @pytest.fixture
@@ -84,6 +93,28 @@ def test_its_list_says_what_is_promised_of_what_a_node_has(browser):
         assert text in page
 
 
+def test_its_list_marks_nodes_with_what_no_vm_accounts_for(browser, django_assert_num_queries):
+    path = reverse("admin:nodes_node_changelist")
+    NodeFactory(strays=STRAYS)
+    browser.get(path)
+    with CaptureQueriesContext(connection) as one:
+        page = browser.get(path).content.decode()
+    assert "1 foreign" in page
+    assert "2 orphaned" in page
+    assert "1 old image" in page
+    NodeFactory.create_batch(3, strays=STRAYS)
+    with django_assert_num_queries(len(one)):
+        browser.get(path)
+
+
+def test_its_list_says_nothing_of_a_node_in_order(browser):
+    NodeFactory()
+    page = browser.get(reverse("admin:nodes_node_changelist")).content.decode()
+    assert "foreign" not in page
+    assert "orphaned" not in page
+    assert "old image" not in page
+
+
 @pytest.mark.parametrize("status", ["online", "offline", "maintenance", "lost"])
 def test_it_filters_by_status(browser, status):
     NodeFactory(name="worker-online")
@@ -112,6 +143,32 @@ def test_it_shows_a_nodes_page(browser):
     answer = browser.get(reverse("admin:nodes_node_change", args=[node.pk]))
     assert answer.status_code == 200
     assert "worker-01" in answer.content.decode()
+
+
+def test_a_nodes_page_says_what_no_vm_accounts_for_and_what_can_be_done(browser):
+    node = NodeFactory(strays={**STRAYS, "foreign": ["<b>theirs</b>"]})
+    GpuFactory(node=node, device_id="GPU-7", stray_domain="theirs")
+    GpuFactory(node=node, device_id="GPU-8")
+    page = browser.get(reverse("admin:nodes_node_change", args=[node.pk])).content.decode()
+    assert "GPU-8 is a device" not in page
+    assert "What no VM or image accounts for" in page
+    assert "<li>The domain &lt;b&gt;theirs&lt;/b&gt; is not of AIWM." in page
+    assert f"<li>vm-{NOBODY}, vm-{NOBODY}.qcow2: named as of a VM ({NOBODY}) that is not there." in page
+    assert "GPU-7 is a device of the domain theirs, and is given to no VM while it is." in page
+    assert f"manage.py images prune {node.name} removes" in page
+
+
+def test_a_nodes_page_says_nothing_where_a_vm_accounts_for_all(browser):
+    for path in (reverse("admin:nodes_node_change", args=[NodeFactory().pk]), reverse("admin:nodes_node_add")):
+        assert "What no VM or image accounts for" not in browser.get(path).content.decode()
+
+
+def test_what_no_vm_accounts_for_is_no_input(browser):
+    node = NodeFactory(name="worker-01", images=(), strays=STRAYS)
+    path = reverse("admin:nodes_node_change", args=[node.pk])
+    assert browser.post(path, form_of(node, hostname="elsewhere", strays="{}", unaccounted="")).status_code == 302
+    node.refresh_from_db()
+    assert (node.hostname, node.strays) == ("elsewhere", STRAYS)
 
 
 def test_it_changes_how_vms_are_put_on_a_node(browser):

@@ -105,6 +105,26 @@ def test_it_does_not_give_out_a_card_that_the_node_no_longer_has(node):
         claims.take_gpus(vm(), ORG, node.id, ["GPU-0"])
 
 
+def test_it_gives_out_no_card_that_a_domain_of_nobodys_has_and_never_names_that(node, cards):
+    Gpu.objects.filter(pk__in=[cards[0].pk, cards[1].pk]).update(stray_domain="somebodys")
+    with pytest.raises(Conflict) as refused:
+        claims.take_gpus(vm(), ORG, node.id, ["GPU-0", "GPU-2"])
+    assert refused.value.message == "GPU-0 of worker-gpu-01 is taken. Free on this node: GPU-2, GPU-3."
+    assert not Claim.objects.exists()
+
+
+def test_it_refuses_a_card_that_such_a_domain_got_after_it_was_read(node, cards, monkeypatch):
+    insert = claims._insert
+
+    def got_meanwhile(*args):
+        Gpu.objects.filter(pk=cards[0].pk).update(stray_domain="somebodys")
+        return insert(*args)
+
+    monkeypatch.setattr(claims, "_insert", got_meanwhile)
+    with pytest.raises(Conflict, match="was changed in this moment"):
+        claims.take_gpus(vm(), ORG, node.id, ["GPU-0"])
+
+
 def test_it_may_be_repeated_by_the_same_vm(node, cards):
     mine = vm()
     claims.take_gpus(mine, ORG, node.id, ["GPU-0"])
@@ -152,7 +172,7 @@ def test_it_refuses_a_card_that_an_operator_changed_after_it_was_read(node, card
         return insert(*args)
 
     monkeypatch.setattr(claims, "_insert", changed_meanwhile)
-    with pytest.raises(Conflict, match="changed by an operator"):
+    with pytest.raises(Conflict, match="was changed in this moment"):
         claims.take_gpus(vm(), ORG, node.id, ["GPU-0"])
 
 
@@ -226,6 +246,13 @@ def test_it_does_not_know_profiles_that_no_card_offers(node, cards):
 def test_it_cuts_no_card_that_is_for_passthrough(node):
     GpuFactory(node=node, device_id="GPU-0", use=GpuUse.PASSTHROUGH)
     with pytest.raises(ValidationFailed, match=r"No GPU of the node offers the MIG profile 1g\.5gb\. It offers none\."):
+        claims.take_mig(vm(), ORG, node.id, "1g.5gb")
+
+
+def test_it_cuts_no_card_that_a_domain_of_nobodys_has(node, cards):
+    Gpu.objects.exclude(pk=cards[3].pk).update(stray_domain="somebodys")
+    assert claims.take_mig(vm(), ORG, node.id, "7g.40gb") == "GPU-3:7g.40gb:0"
+    with pytest.raises(Conflict, match="No MIG instance is free on this node"):
         claims.take_mig(vm(), ORG, node.id, "1g.5gb")
 
 

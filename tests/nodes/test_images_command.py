@@ -5,13 +5,15 @@ from io import StringIO
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.utils import timezone
 
 from accounts.models import AuditEntry
 from nodes import image_actions
 from nodes.images import use
-from nodes.models import Image, NodeImage
+from nodes.models import Image, Node, NodeImage
 from resources.config import OsImage
 from resources.states import Status
+from tasks.models import Task, TaskStatus
 from tests.factories import NodeFactory, OperatorFactory, UserFactory, VirtualMachineFactory
 from tests.nodes.keeping import keeping, qcow2_disk, raw_disk
 from vmbackends.errors import NodeUnreachable, Refused
@@ -308,11 +310,77 @@ def test_what_a_mock_has_is_its_operators_word(disk):
     assert not Image.objects.exists()
 
 
+# prune
+
+
+@pytest.fixture
+def older(disk, tmp_path, backend):
+    """The volume of an image that was imported anew since it was pushed to two nodes."""
+    for name in ("worker-01", "worker-02"):
+        NodeFactory(name=name, images=())
+    images("import", "debian-12", disk)
+    images("push", "debian-12", "--all")
+    older = Image.objects.get().volume
+    images("import", "debian-12", qcow2_disk(tmp_path / "newer.qcow2", b"newer"))
+    images("push", "debian-12", "--all")
+    return older
+
+
+def test_it_removes_what_is_not_kept_any_more(older, backend, operator):
+    kept = Image.objects.get().volume
+    node = Node.objects.get(name="worker-01")
+    assert images("prune", "worker-01") == f"worker-01: removed {older}.\n"
+    assert set(backend.volumes) == {("worker-01", kept), ("worker-02", older), ("worker-02", kept)}
+    assert list(node.images.values_list("os_image", flat=True)) == ["debian-12"]
+    entry = AuditEntry.objects.get(action="image.prune")
+    assert (entry.actor_id, entry.object_type, entry.object_id) == (operator.id, "node", node.id)
+    assert (entry.before, entry.after) == ({"volume": older, "node": "worker-01"}, None)
+    assert images("prune", "worker-01") == "worker-01 has no image that is not kept any more.\n"
+    images("prune", "--all")
+    assert set(backend.volumes) == {("worker-01", kept), ("worker-02", kept)}
+
+
+def test_it_says_which_a_disk_still_needs(older, backend):
+    backend.bases.add(older)
+    before = dict(backend.volumes)
+    assert images("prune", "worker-01") == f"worker-01: kept. 1 disks are clones of {older}.\n"
+    assert backend.volumes == before
+    assert not AuditEntry.objects.filter(action="image.prune").exists()
+
+
+def test_it_removes_nothing_while_a_disk_may_be_made_of_it(older, backend):
+    node = Node.objects.get(name="worker-01")
+    task = Task.objects.create(
+        type="vm-start", subject_id="a" * 24, node_id=node.id, status=TaskStatus.RUNNING, lease_until=timezone.now()
+    )
+    before = dict(backend.volumes)
+    assert "worker-01: A task is at work on worker-01" in refusal("prune", "--all")
+    assert set(before) - set(backend.volumes) == {("worker-02", older)}  # where none is, it is removed
+    Task.objects.filter(pk=task.pk).update(lease_until=None)  # it waits, and will read anew what is kept
+    assert images("prune", "worker-01") == f"worker-01: removed {older}.\n"
+
+
+def test_it_prunes_no_node_that_is_lost_or_off(older, backend):
+    Node.objects.filter(name="worker-01").update(lost=True)
+    backend.refusals["worker-02"] = NodeUnreachable("worker-02 is off.")
+    assert refusal("prune", "worker-01", "worker-02") == (
+        "worker-01: worker-01 is marked lost and is left alone.\nworker-02: worker-02 is off."
+    )
+    assert refusal("prune") == "Name the nodes, or say --all."
+
+
 # Who may
 
 
 @pytest.mark.parametrize(
-    "arguments", [("import", "debian-12", "f"), ("list",), ("push", "debian-12", "worker-01"), ("remove", "debian-12")]
+    "arguments",
+    [
+        ("import", "debian-12", "f"),
+        ("list",),
+        ("push", "debian-12", "worker-01"),
+        ("remove", "debian-12"),
+        ("prune", "worker-01"),
+    ],
 )
 def test_it_is_for_operators_alone(arguments):
     UserFactory(username="alice")

@@ -129,12 +129,20 @@ def test_it_tells_what_no_vm_accounts_for_and_what_can_be_done(backend, worker):
     node = NodeFactory(name="worker-01", uri=URI, images=())
     orphan = "692cdc80aabbccddee000001"
     Node.objects.filter(pk=node.pk).update(
-        strays={"foreign": ["somebodys"], "orphans": {orphan: [f"vm-{orphan}", f"vm-{orphan}.qcow2"]}}
-    )
+        strays={"foreign": ["somebodys"], "orphans": {orphan: [f"vm-{orphan}", f"vm-{orphan}.qcow2"]},
+                "images": ["image-debian-12-0123456789ab.qcow2"]}
+    )  # fmt: skip
     said = nodes("check", "worker-01")
-    assert "The domain somebodys is not of AIWM" in said
+    assert "Note: The domain somebodys is not of AIWM" in said
     assert f"vm-{orphan}, vm-{orphan}.qcow2: named as of a VM" in said
     assert "virsh undefine" in said
+    assert "Note: image-debian-12-0123456789ab.qcow2: of images that were imported anew or removed since." in said
+    assert "manage.py images prune worker-01 removes those that no disk needs." in said
+
+
+def test_it_tells_of_many_foreign_domains_in_one_sentence(backend, worker):
+    NodeFactory(name="worker-01", uri=URI, images=(), strays={"foreign": ["one", "other"]})
+    assert "Note: The domains one, other are not of AIWM." in nodes("check", "worker-01")
 
 
 def test_it_says_in_order_what_a_node_lacks_and_how_it_is_mended(backend):

@@ -1,4 +1,4 @@
-"""What a node has and no VM accounts for is told, and let be."""
+"""What a node has and no VM or image accounts for is told, and let be."""
 
 from datetime import timedelta
 
@@ -7,7 +7,8 @@ from django.utils import timezone
 
 from resources import strays
 from resources.models import VirtualMachine
-from tests.factories import NodeFactory, VirtualMachineFactory
+from tasks.models import Task, TaskStatus
+from tests.factories import GpuFactory, ImageFactory, NodeFactory, VirtualMachineFactory
 from vmbackends.base import Observation
 
 pytestmark = pytest.mark.django_db
@@ -20,9 +21,9 @@ def node():
     return NodeFactory()
 
 
-def strays_of(node, *, foreign=(), **unasked):
+def strays_of(node, *, foreign=(), images=(), **unasked):
     found = {vm_id.removeprefix("vm"): names for vm_id, names in unasked.items()}
-    strays.note(node, Observation("boot", {}, foreign=foreign, unasked=found))
+    strays.note(node, Observation("boot", {}, foreign=foreign, unasked=found, images=images))
     node.refresh_from_db()
     return node.strays
 
@@ -66,8 +67,27 @@ def test_one_that_has_just_let_go_is_not_blamed_for_what_was_seen_before(node):
     assert "orphans" in strays_of(node, **{f"vm{vm.id}": (f"vm-{vm.id}",)})
 
 
+def test_an_image_that_is_not_kept_any_more_is_told(node):
+    kept, old = ImageFactory().volume, "image-debian-12-0123456789ab.qcow2"
+    assert strays_of(node, images=(old, kept)) == {"images": [old]}
+    assert strays_of(node, images=(kept,)) == {}
+
+
+def test_other_domains_are_looked_at_for_gpus_and_other_volumes_are_not(node):
+    GpuFactory(node=node)
+    strays_of(node, foreign=("somebodys",))
+    assert [task.subject_id for task in Task.objects.all()] == [node.id]
+    Task.objects.update(status=TaskStatus.RUNNING)
+    strays_of(node, foreign=("somebodys",), **{f"vm{NOBODY}": (f"vm-{NOBODY}.qcow2",)})
+    assert Task.objects.count() == 1
+    strays_of(node, foreign=("somebodys",), **{f"vm{NOBODY}": (f"vm-{NOBODY}", f"vm-{NOBODY}.qcow2")})
+    assert Task.objects.count() == 2
+    strays_of(node)
+    assert Task.objects.count() == 2  # the one that waits will see this as well
+
+
 def test_news_alone_is_written(node, django_assert_num_queries, caplog):
     strays_of(node, foreign=("somebodys",))
-    assert "no VM accounts for" in caplog.text
+    assert "no VM or image accounts for" in caplog.text
     with django_assert_num_queries(0):
         strays.note(node, Observation("boot", {}, foreign=("somebodys",)))

@@ -93,6 +93,9 @@ class BackendContract:
         assert set(domains) == {vm.id for vm in vms}
         assert all(state.power in self.after_undefine for state in domains.values())
 
+    def test_a_domain_that_is_not_there_has_no_devices(self, backend, node):
+        assert backend.devices_of(node, ["nobodys"]) == {}
+
     # Lifecycle
 
     def test_it_takes_a_vm_through_its_life(self, backend, node, vm):

@@ -25,7 +25,19 @@ from vmbackends.base import (
     VmSpec,
 )
 from vmbackends.errors import Refused
-from vmbackends.libvirt import boot_signs, checks, console, domains, images, inventory, names, seed, snapshots, volumes
+from vmbackends.libvirt import (
+    boot_signs,
+    checks,
+    console,
+    devices,
+    domains,
+    images,
+    inventory,
+    names,
+    seed,
+    snapshots,
+    volumes,
+)
 from vmbackends.libvirt.connections import Connections
 from vmbackends.libvirt.handles import Connection, Pool
 from vmbackends.libvirt.observe import MISSING, observe, with_address
@@ -33,6 +45,7 @@ from vmbackends.libvirt.options import Options
 from vmbackends.libvirt.placement import placement
 from vmbackends.libvirt.stats import Sampler
 from vmbackends.libvirt.xml.domain import domain_xml
+from vmbackends.pci import PciAddress
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,10 @@ class LibvirtBackend(Backend):
     def observe(self, node: NodeRef, vms: Sequence[VmSpec]) -> Observation:
         with self._at(node, "look at its domains") as at:
             return observe(at.connection, at.pool, vms)
+
+    def devices_of(self, node: NodeRef, domains: Sequence[str]) -> Mapping[PciAddress, str]:
+        with self._connections.at(node, "look at the devices of its domains") as connection:
+            return devices.devices_of(connection, domains)
 
     def watch(self, node: NodeRef, notice: Callable[[], None]) -> bool:
         with self._watching:
@@ -189,7 +206,7 @@ class LibvirtBackend(Backend):
 
     def remove_image(self, node: NodeRef, volume: str) -> None:
         with self._at(node, "remove an image") as at:
-            images.remove(at.pool, volume)
+            images.remove(at.connection, at.pool, volume)
 
     # Watching
 

@@ -1,15 +1,15 @@
 """OS images in a node's pool: the bases of disks, which only a push writes and only an operator removes."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import libvirt
 from lxml import etree
 
 from vmbackends.base import ImageReport, ImageSpec, VmSpec
 from vmbackends.errors import Refused
-from vmbackends.libvirt import volumes
-from vmbackends.libvirt.errors import is_missing
+from vmbackends.libvirt import domains, volumes
+from vmbackends.libvirt.errors import is_missing, is_transport
 from vmbackends.libvirt.handles import Connection, Pool, Volume
 from vmbackends.libvirt.xml.volumes import raw_xml
 
@@ -64,18 +64,45 @@ def push(connection: Connection, pool: Pool, image: ImageSpec, file: Path, progr
         raise
 
 
-def remove(pool: Pool, name: str) -> None:
-    """Raises Refused while a disk is a clone of it: without its base it would be lost."""
+def remove(connection: Connection, pool: Pool, name: str) -> None:
+    """Raises Refused while a disk is a clone of it, which would be lost without its base, and while a domain runs on
+    it. libvirt itself would let it go."""
     if not name.startswith(PREFIX):
         raise Refused(f"{name} is no image.")
+    _look_again(pool)
     base = volumes.find(pool, name)
     if base is None:
         return
-    path = base.path()
-    clones = [volume.name() for volume in pool.listAllVolumes(0) if _base_of(volume) == path]
+    clones = list(_clones(connection, pool, base))
     if clones:
         raise Refused(f"{len(clones)} disks are clones of {name}, the first is {clones[0]}. Delete their VMs first.")
+    if base.path() in domains.paths_in_use(connection):
+        raise Refused(f"{name} is in use by a domain that runs. Power it off first.")
     volumes.remove(pool, name)
+
+
+def _look_again(pool: Pool) -> None:
+    """A clone that was made by hand is not on libvirt's list until it has looked."""
+    try:
+        pool.refresh(0)
+    except libvirt.libvirtError as e:
+        if is_transport(e):
+            raise
+        raise Refused(
+            f"Whether disks need it cannot be told: the pool {pool.name()} is busy or broken. Try again in a minute.",
+            code=e.get_error_code(),
+        ) from e
+
+
+def _clones(connection: Connection, pool: Pool, base: Volume) -> Iterator[str]:
+    """What is cloned from it, in any pool of the node that is started. Within its own a name alone is enough: a path
+    can be written in many ways."""
+    for other in connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE):
+        is_own = other.UUIDString() == pool.UUIDString()
+        for volume in other.listAllVolumes(0):
+            path = _base_of(volume)
+            if path == base.path() or (is_own and path is not None and PurePosixPath(path).name == base.name()):
+                yield volume.name()
 
 
 def _base_of(volume: Volume) -> str | None:

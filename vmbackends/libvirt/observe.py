@@ -9,7 +9,7 @@ from vmbackends.base import DomainState, Observation, Power, VmSpec
 from vmbackends.libvirt import trial
 from vmbackends.libvirt.boot import boot_id
 from vmbackends.libvirt.handles import Connection, Pool
-from vmbackends.libvirt.names import domain_uuid, vm_id_of, vm_id_of_volume
+from vmbackends.libvirt.names import domain_uuid, is_image_volume, vm_id_of, vm_id_of_volume
 from vmbackends.libvirt.states import power_of
 
 MISSING = DomainState(Power.MISSING)
@@ -32,15 +32,19 @@ def observe(connection: Connection, pool: Pool, vms: Sequence[VmSpec]) -> Observ
         power, reason = power_of(fields["state.state"], fields["state.reason"])
         states[vm_id] = DomainState(power, booted=power is Power.RUNNING, reason=reason)
         names[vm_id] = [name]
+    images: list[str] = []
     for volume in pool.listAllVolumes(0):
         vm_id = vm_id_of_volume(volume.name())
         if vm_id is not None:
             names.setdefault(vm_id, []).append(volume.name())
+        elif is_image_volume(volume.name()):
+            images.append(volume.name())
     return Observation(
         boot_id=boot,
         domains={vm.id: with_address(states.get(vm.id, MISSING), vm) for vm in vms},
         foreign=tuple(sorted(foreign)),
         unasked={vm_id: tuple(sorted(names[vm_id])) for vm_id in names.keys() - {vm.id for vm in vms}},
+        images=tuple(sorted(images)),
     )
 
 

@@ -16,7 +16,7 @@ from accounts import audit
 from accounts.actors import Actor
 from accounts.cli import acting, add_verbs
 from common.errors import DomainError
-from common.tables import console_on, new_table
+from common.tables import console_on, new_table, plain
 from nodes import image_actions
 from nodes.cli import find_node
 from nodes.image_actions import Wants
@@ -26,7 +26,7 @@ from nodes.models import DeviceModel, Firmware, Image, Node, NodeImage, Ready
 
 
 class Command(BaseCommand):
-    help = "Import, list and remove OS images, and push them to nodes. For operators."
+    help = "Import, list and remove OS images, push them to nodes, and remove old ones there. For operators."
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_verbs(parser, _VERBS)
@@ -96,6 +96,25 @@ class Command(BaseCommand):
             image_actions.remove(actor, os_image)
         self.console.print(f"Removed {os_image}.")
 
+    def do_prune(self, actor: Actor, options: dict[str, Any]) -> None:
+        """On each node, whatever another of them answers."""
+        faults = []
+        for node in _nodes(options):
+            try:
+                with audit.attempt(actor, "image.prune", object_type="node", object_id=node.id):
+                    pruned = image_actions.prune(actor, node)
+            except DomainError as e:
+                faults.append(f"{node.name}: {e.message}")
+                continue
+            for volume in pruned.removed:
+                self.console.print(f"{plain(node.name)}: removed {plain(volume)}.", soft_wrap=True)
+            for reason in pruned.refused:
+                self.console.print(f"{plain(node.name)}: kept. {plain(reason)}", soft_wrap=True)
+            if not pruned.removed and not pruned.refused:
+                self.console.print(f"{plain(node.name)} has no image that is not kept any more.")
+        if faults:
+            raise CommandError("\n".join(faults))
+
     @contextmanager
     def _bar(self, words: str, length: int | None) -> Iterator[Callable[[int], None]]:
         """A bar on a terminal, and nothing in a pipe."""
@@ -163,6 +182,11 @@ def _add_push(parser: ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="to every node that is not lost")
 
 
+def _add_prune(parser: ArgumentParser) -> None:
+    parser.add_argument("nodes", nargs="*", metavar="NODE", help="id or name")
+    parser.add_argument("--all", action="store_true", help="on every node that is not lost")
+
+
 def _add_remove(parser: ArgumentParser) -> None:
     parser.add_argument("image", metavar="NAME")
 
@@ -172,4 +196,5 @@ _VERBS: dict[str, tuple[str, Callable[[ArgumentParser], None]]] = {
     "list": ("list the images and the nodes that have them", _add_list),
     "push": ("send an image to nodes", _add_push),
     "remove": ("remove an image from the nodes that have it, and its file", _add_remove),
+    "prune": ("remove from nodes the images that are not kept any more and that no disk there needs", _add_prune),
 }

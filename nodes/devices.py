@@ -1,0 +1,70 @@
+"""GPUs of a node that are devices of domains which no VM accounts for. They are given to no VM.
+
+What a domain was given stands in its XML alone, a call for each. So it is asked for where a sweep finds that other such
+domains are there than before, in a task of its own, and whenever the node is asked what it has.
+"""
+
+import logging
+from collections.abc import Mapping
+
+from common.db import atomic
+from nodes import strays
+from nodes.models import Gpu, Node
+from nodes.queries import node_ref
+from tasks.engine import Run
+from tasks.models import Task, TaskStatus
+from tasks.queue import enqueue
+from tasks.registry import Step, TaskType
+from vmbackends import get_backend
+from vmbackends.pci import PciAddress, pci_address
+
+log = logging.getLogger(__name__)
+
+DEVICES = "node-devices"
+_LONGEST_NAME = 255
+
+
+@atomic
+def look_soon(node: Node) -> None:
+    """Have a worker look, unless the node has no GPU, or a task waits that will see the same."""
+    waiting = Task.objects.filter(subject_id=node.id, type=DEVICES, status=TaskStatus.PENDING)
+    if Gpu.objects.filter(node=node).exists() and not waiting.exists():
+        enqueue(DEVICES, subject_id=node.id, node_id=node.id, org_id=None, created_by=None)
+
+
+def ask(node: Node) -> Mapping[PciAddress, str]:
+    """What such domains have. Raises BackendError."""
+    names = strays.domains(node)
+    return get_backend().devices_of(node_ref(node), names) if names else {}
+
+
+@atomic
+def write_down(node: Node, devices: Mapping[PciAddress, str]) -> None:
+    by_board = {address.board: name[:_LONGEST_NAME] for address, name in devices.items()}
+    for gpu in Gpu.objects.filter(node=node):
+        address = pci_address(gpu.pci_address)
+        domain = by_board.get(address.board, "") if address else ""
+        if domain != gpu.stray_domain:
+            Gpu.objects.filter(pk=gpu.pk).update(stray_domain=domain)
+            extra = {"node": node.name, "gpu": gpu.device_id, "domain": domain or gpu.stray_domain}
+            log.warning(
+                "a GPU is in a domain of nobody's" if domain else "a GPU is in no such domain more", extra=extra
+            )
+
+
+def _look(run: Run) -> None:
+    node = Node.objects.filter(pk=run.task.subject_id).first()
+    if node is not None:  # it was not deleted while the task waited
+        write_down(node, ask(node))
+
+
+def _settle(task: Task) -> None:
+    """A node has no state of its own that waits for the task."""
+
+
+TASK = TaskType(
+    name=DEVICES,
+    steps=(Step("look", 100, "Looking for GPUs in domains of nobody's", _look),),
+    settle=_settle,
+    deadline_s=None,  # nobody would ask again
+)
