@@ -20,8 +20,8 @@ _CLOUD = ["cloud-init", "cloud-guest-utils", "fdisk", "e2fsprogs", "qemu-guest-a
 _NETWORK = ["systemd-resolved", "iproute2", "iputils-ping", "ca-certificates"]
 _LEFT_OUT = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"]
 _SERVICES = "systemd-networkd ssh qemu-guest-agent serial-getty@ttyS0"
-# For cloud-init: a seed is the only place to look, the one locale that is there, and one host key, for under emulation they
-# take long to make.
+# For cloud-init: a seed is the only place to look, the one locale that is there, and one host key, for they take long
+# to make under emulation.
 _CLOUD_CONFIG = "datasource_list: [NoCloud, None]\nlocale: C.UTF-8\nssh_genkeytypes: [ed25519]\n"
 # What must be each guest's own is made at its first boot, which nothing that is due daily shall delay.
 _HOOKS = [
