@@ -33,7 +33,8 @@ lab: .venv/.run .venv/.libvirt ## two hypervisors on this machine (root on Debia
 lab-down: .venv/bin/python ## remove the lab's hypervisors, their VMs and its site
 	@$(BIN)/python -m lab down
 
-test: lint libvirt-if-possible ## all that must hold before a change goes in
+test: .venv/.dev ## all that must hold before a change goes in
+	@$(MAKE) --jobs=2 --output-sync=target lint libvirt-if-possible
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check
 	$(BIN)/python -m pytest -n 2

@@ -96,6 +96,7 @@ def test_it_refuses_a_second_line(end):
         "-----BEGIN ENCRYPTED PRIVATE KEY----- abc",
         "PuTTY-User-Key-File-3: ssh-ed25519",
     ],
+    ids=["OpenSSH", "PKCS8", "first line of RSA", "encrypted", "PuTTY"],
 )
 def test_it_refuses_a_private_key_by_name_and_does_not_show_it(key):
     with pytest.raises(ValidationFailed) as caught:
