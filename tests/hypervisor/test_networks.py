@@ -142,7 +142,7 @@ def test_a_filter_is_defined_and_mended_and_else_left_alone(lab_nodes, connectio
         (NodeSettings(untagged_bridge="lan0"), ["It has no bridge lan0."]),
         (
             NodeSettings(bridge="ovsbr1", untagged_bridge="ovsbr1", openvswitch=True),
-            ["It has no Open vSwitch bridge ovsbr1."],
+            ["libvirt sees no Open vSwitch bridge ovsbr1."],
         ),
     ],
 )

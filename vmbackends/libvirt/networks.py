@@ -94,7 +94,10 @@ def _is_any(bridge: str, names: set[str]) -> bool:
 
 def _no_bridge(bridge: str, settings: NodeSettings) -> Lack:
     if settings.openvswitch:
-        return Lack(f"It has no Open vSwitch bridge {bridge}.", f"ovs-vsctl add-br {bridge}")
+        return Lack(
+            f"libvirt sees no Open vSwitch bridge {bridge}.",
+            f"ovs-vsctl add-br {bridge}, unless it is there with datapath_type=netdev, which libvirt does not see.",
+        )
     if PLACE_OF_VLAN in bridge:
         mend = "Make one for each VLAN, with the VLAN's interface in it, or correct the node's bridge."
         return Lack(f"It has no bridge for any VLAN, named {bridge}.", mend)
