@@ -13,6 +13,7 @@ import libvirt
 
 from vmbackends.base import NodeRef, VmSpec
 from vmbackends.errors import BackendError, NodeUnreachable, NotSupported, Refused
+from vmbackends.libvirt.advice import NOT_LET_IN, advice
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +27,7 @@ _UNSUPPORTED = frozenset({
     libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_CONFIG_UNSUPPORTED, libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,
     libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
 })  # fmt: skip
-_NOT_LET_IN = frozenset({
-    libvirt.VIR_ERR_AUTH_FAILED, libvirt.VIR_ERR_AUTH_CANCELLED, libvirt.VIR_ERR_AUTH_UNAVAILABLE,
-})  # fmt: skip
-_TRANSPORT = _NOT_LET_IN | {
+_TRANSPORT = NOT_LET_IN | {
     libvirt.VIR_ERR_UNKNOWN_HOST, libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN, libvirt.VIR_ERR_RPC,
     libvirt.VIR_ERR_GNUTLS_ERROR, libvirt.VIR_ERR_SSH, libvirt.VIR_ERR_LIBSSH, libvirt.VIR_ERR_NO_SERVER,
     libvirt.VIR_ERR_NO_CLIENT,
@@ -43,6 +41,8 @@ _TRANSPORT_DOMAINS = frozenset({
 # An absolute path, of which only the last name is shown: where a node keeps its files is no business of a VM's owner.
 _A_PATH = re.compile(r"(?<![\w.:/-])/(?:[^\s/'\",;:]+/)+([^\s/'\",;:]+)")
 _A_URI = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]*")
+# ssh draws a box around its warnings.
+_A_BOX = re.compile(r"@{4,}|^@ +| +@\r?$", re.MULTILINE)
 _LONGEST_TEXT = 500
 
 
@@ -95,10 +95,8 @@ def _translation(
     log.info("libvirt refused", extra={"node": node.name, "task": what, "code": code, "text": str(error)})
     task = f"{what} (VM {vm.name})" if vm else what
     if lost:
-        advice = "Check that it is on and runs libvirt"
-        if code in _NOT_LET_IN:
-            advice = "Check the keys or certificates of both"
-        return NodeUnreachable(f"Node {node.name} cannot be reached to {task}: {text}. {advice}.", code=code)
+        mend = advice(node.uri, code, str(error))
+        return NodeUnreachable(f"Node {node.name} cannot be reached to {task}: {text}. {mend}.", code=code)
     if code == libvirt.VIR_ERR_OPERATION_TIMEOUT:
         # Another job holds the domain. The node is there, and the call may be repeated.
         return NodeUnreachable(f"Node {node.name} is too busy to {task}: {text}.", code=code)
@@ -114,6 +112,6 @@ def text_of(error: libvirt.libvirtError, node: NodeRef) -> str:
         text = text.replace(node.uri, "its URI")
         user, at, _ = urlsplit(node.uri).netloc.rpartition("@")
         text = text.replace(user + at, "") if user else text
-    text = _A_PATH.sub(r"\1", _A_URI.sub("its URI", text))
+    text = _A_PATH.sub(r"\1", _A_URI.sub("its URI", _A_BOX.sub("", text)))
     text = " ".join(text.split()).rstrip(".")
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"

@@ -161,12 +161,56 @@ def test_it_says_what_to_look_at_when_a_node_does_not_answer():
     assert unknown.message.endswith("authentication failed. Check the keys or certificates of both.")
 
 
+TLS = replace(NODE, uri="qemu+tls://worker-01.example.com/system?pkipath=/etc/aiwm/pki")
+
+
+@pytest.mark.parametrize(
+    ("node", "text", "mend"),
+    [
+        (
+            TLS,
+            "Cannot read CA certificate '/etc/aiwm/pki/cacert.pem': No such file or directory",
+            "files in pkipath are there",
+        ),
+        (
+            TLS,
+            "The client certificate /etc/aiwm/pki/clientcert.pem has expired",
+            "in date, and signed by its cacert.pem",
+        ),
+        (TLS, "Unable to set x509 key and certificate: Error while reading file.", "the worker's to read"),
+        (TLS, "Unable to read TLS confirmation: Input/output error", "its name in tls_allowed_dn_list"),
+        (TLS, "authentication failed: Failed to verify peer's certificate", "for the name in its URI"),
+        (TLS, "Cannot recv data: The TLS connection was non-properly terminated.", "that it is on and runs libvirt"),
+        (NODE, "Cannot recv data: Host key verification failed.: Connection reset by peer", "ssh_known_hosts"),
+        (
+            NODE,
+            "Cannot recv data: @@@@@\r\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!  @\r\n",
+            "ssh_known_hosts",
+        ),
+        (NODE, "Cannot recv data: deploy@h: Permission denied (publickey).: Connection reset by peer", "no passphrase"),
+        (NODE, "authentication unavailable: no polkit agent available to authenticate action", "in the group libvirt"),
+        (NODE, "Failed to connect socket to '/run/libvirt/libvirt-sock': Permission denied", "in the group libvirt"),
+        (NODE, "Cannot recv data: ssh: connect to host h port 22: No route to host", "that it is on and runs libvirt"),
+    ],
+)
+def test_it_says_what_to_mend_where_a_node_and_its_worker_do_not_know_each_other(node, text, mend):
+    with pytest.raises(NodeUnreachable) as caught, translated(node, "look at its domains", answers=lambda: False):
+        raise error_of(libvirt.VIR_ERR_SYSTEM_ERROR, text, libvirt.VIR_FROM_RPC)
+
+    assert mend in caught.value.message
+    assert "/etc/aiwm" not in caught.value.message
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         (f"no connection driver available for {NODE.uri}", "no connection driver available for its URI"),
         ("bad 'qemu+tls://u:secret@h/system?x=1' given", "bad 'its URI' given"),
         ("Cannot recv data: deploy@10.0.0.1: Permission denied", "Cannot recv data: 10.0.0.1: Permission denied"),
+        (
+            "@@@@@@@@@@@@@@@@\r\n@     WARNING: UNPROTECTED PRIVATE KEY FILE!      @\r\n@@@@@@@@@@@@@@@@\r\nIt is.",
+            "WARNING: UNPROTECTED PRIVATE KEY FILE! It is",
+        ),
         ("(domain):1: no end\n<domain\n-------^\n", "(domain):1: no end <domain -------^"),
         ("It ends with a stop.", "It ends with a stop"),
     ],
