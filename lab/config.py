@@ -28,7 +28,9 @@ auth_unix_ro = "none"
 auth_unix_rw = "none"
 log_outputs = "2:file:/var/log/libvirt/libvirtd.log"
 host_uuid = "{uuid}"
+listen_tls = 0
 """
+_DAEMON = ["libvirtd", "-p", "/run/libvirt/libvirtd.pid", "-f", "/etc/libvirt/libvirtd.conf"]
 
 _POOL = """\
 <pool type='dir'>
@@ -52,7 +54,7 @@ def write(etc: Path, pool: Path) -> None:
         link.symlink_to(f"/etc/libvirt/storage/{pool.name}.xml")
 
 
-def for_init(folder: Path, run_folder: Path, lans: tuple[Lan, ...]) -> dict[str, Any]:
+def for_init(folder: Path, run_folder: Path, lans: tuple[Lan, ...], *, listens: bool) -> dict[str, Any]:
     """What init.py must know of a node: what is mounted where, and what is run."""
     targets = {
         "etc": "/etc/libvirt",
@@ -66,7 +68,7 @@ def for_init(folder: Path, run_folder: Path, lans: tuple[Lan, ...]) -> dict[str,
         "folders": {str(run_folder): "/run/libvirt", **{str(folder / name): to for name, to in targets.items()}},
         "lans": {lan.bridge: lan.on_bridge for lan in lans},
         "dhcp": _dnsmasq(folder, lans[0]),
-        "libvirtd": ["libvirtd", "-p", "/run/libvirt/libvirtd.pid", "-f", "/etc/libvirt/libvirtd.conf"],
+        "libvirtd": [*_DAEMON, "--listen"] if listens else _DAEMON,
     }
 
 

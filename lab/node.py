@@ -28,10 +28,18 @@ class Node:
 
     `number` says which networks it has; without one, the node takes the first that is free and keeps it. With `kvm`
     its guests may use /dev/kvm. A node that is `mortal` ends with the process that started it, even a killed one.
+    The libvirtd of one that `listens` takes connections from its networks, once the configuration in `etc` says so.
     """
 
     def __init__(
-        self, name: str, folder: Path, number: int | None = None, *, kvm: bool = False, mortal: bool = False
+        self,
+        name: str,
+        folder: Path,
+        number: int | None = None,
+        *,
+        kvm: bool = False,
+        mortal: bool = False,
+        listens: bool = False,
     ) -> None:
         self.name = name
         self.folder = folder.resolve()
@@ -39,6 +47,7 @@ class Node:
         self._number = number
         self._kvm = kvm
         self._mortal = mortal
+        self._listens = listens
         self._life: int | None = None  # a mortal node reads from its other end
 
     @property
@@ -51,9 +60,14 @@ class Node:
         return self.folder / "aiwm"
 
     @property
+    def etc(self) -> Path:
+        """The node's /etc/libvirt."""
+        return self.folder / "etc"
+
+    @property
     def hooks(self) -> Path:
         """The node's /etc/libvirt/hooks."""
-        return self.folder / "etc/hooks"
+        return self.etc / "hooks"
 
     @property
     def logs(self) -> Path:
@@ -188,14 +202,14 @@ class Node:
         self.run_folder.mkdir(parents=True)
         for name in ("etc", "lib", "log", "cache"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        config.write(self.folder / "etc", self.pool)
+        config.write(self.etc, self.pool)
         (self.folder / "boot_id").write_text(f"{uuid4()}\n")
 
     def _launch(self, lans: tuple[Lan, ...]) -> int:
         settings = {
             "name": self.name,
             "kvm": self._kvm,
-            **config.for_init(self.folder, self.run_folder, lans),
+            **config.for_init(self.folder, self.run_folder, lans, listens=self._listens),
         }
         log = self.folder / "init.log"
         words = (sys.executable, init.__file__, json.dumps(settings), log)
