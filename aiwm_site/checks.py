@@ -77,7 +77,10 @@ def vm_backend(**_: Any) -> list[CheckMessage]:
         get_backend()
     except ImproperlyConfigured as e:
         hint = "See VM_BACKEND and VM_BACKEND_OPTIONS."
-        if settings.VM_BACKEND["BACKEND"].startswith("vmbackends.libvirt.") and isinstance(e.__cause__, ImportError):
+        misses_a_package = isinstance(e.__cause__, ImportError) and not isinstance(
+            e.__cause__.__cause__, AttributeError
+        )
+        if settings.VM_BACKEND["BACKEND"].startswith("vmbackends.libvirt.") and misses_a_package:
             hint = "Install what it needs: pip install --require-hashes -r requirements-libvirt.txt. See docs/nodes.md."
         return [checks.Error(str(e), hint=hint, id="aiwm.E002")]
     return []

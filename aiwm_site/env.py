@@ -5,6 +5,7 @@ Any of them is also read from the file that `<NAME>_FILE` names, so that secrets
 
 import json
 import os
+from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
@@ -73,13 +74,26 @@ def networks(name: str) -> list[IPv4Network | IPv6Network]:
 
 
 def database(name: str, default: str, **options: Any) -> dict[str, Any]:
-    """What Django takes. What it says of a wrong address does not show it: there is a password in it."""
+    """What Django takes. What it says of a wrong address does not show it: there is a password in it.
+
+    The folder of a file is made; that PostgreSQL's driver is there is seen to.
+    """
     try:
-        return {**dj_database_url.parse(text(name, default), **options)}
+        parsed: dict[str, Any] = {**dj_database_url.parse(text(name, default), **options)}
     except ValueError as e:
         raise ImproperlyConfigured(
             f"{name} is no address of a database; it takes sqlite:///path or postgres://user:password@host/name."
         ) from e
+    if parsed["ENGINE"] == "django.db.backends.sqlite3":
+        try:
+            Path(parsed["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise ImproperlyConfigured(f"{name}: the folder of its file cannot be made: {e}") from e
+    elif parsed["ENGINE"] == "django.db.backends.postgresql" and find_spec("psycopg") is None:
+        raise ImproperlyConfigured(
+            f"{name} needs PostgreSQL's driver: pip install --require-hashes -r requirements-postgres.txt."
+        )
+    return parsed
 
 
 def one_of(name: str, default: str, allowed: tuple[str, ...]) -> str:

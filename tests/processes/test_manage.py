@@ -38,6 +38,7 @@ def test_it_says_in_one_line_that_a_fresh_shell_has_no_key(command):
         ("DEBUG", "maybe"),
         ("API_RATE", "many"),
         ("DATABASE_URL", "mysqlx://root:hunter2@db"),
+        ("DATABASE_URL", "sqlite:////proc/no/aiwm.sqlite3"),
         ("SECRET_KEY_FILE", "/no"),
     ],
 )

@@ -5,8 +5,9 @@ from ipaddress import ip_network
 
 import pytest
 from django import db
+from django.core.exceptions import ImproperlyConfigured
 
-from aiwm_site import checks
+from aiwm_site import checks, env
 from tests.factories import UserFactory
 
 
@@ -72,6 +73,21 @@ def test_it_says_how_to_install_what_libvirt_needs(settings, monkeypatch):
     monkeypatch.setitem(sys.modules, "vmbackends.libvirt.backend", None)
     (found,) = checks.vm_backend()
     assert "requirements-libvirt.txt" in found.hint
+
+
+def test_it_does_not_have_packages_installed_for_a_slip_of_the_pen(settings):
+    pytest.importorskip("libvirt", reason="needs the extra `libvirt`")
+    settings.VM_BACKEND = {"BACKEND": "vmbackends.libvirt.Libvirt", "OPTIONS": {}}
+    (found,) = checks.vm_backend()
+    assert found.hint == "See VM_BACKEND and VM_BACKEND_OPTIONS."
+
+
+def test_it_says_how_to_install_the_driver_of_postgresql(monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgres://aiwm:hunter2@db/aiwm")
+    monkeypatch.setattr(env, "find_spec", lambda name: None)
+    with pytest.raises(ImproperlyConfigured, match=r"^DATABASE_URL .* requirements-postgres\.txt\.$") as caught:
+        env.database("DATABASE_URL", "")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_it_takes_the_backend_of_the_tests():
