@@ -78,7 +78,7 @@ def take(actor: Actor, vm_id: str, body: SnapshotBody, if_match: Collection[int]
     )
     if backend.capabilities.instant_snapshots:
         snapshot.status = SnapshotStatus.COMPLETED
-        snapshot.size = backend.create_snapshot(node_ref(vm.node), vm_spec(vm), snapshot_spec(snapshot))
+        snapshot.size = backend.create_snapshot(node_ref(vm.node), vm_spec(vm), snapshot_spec(snapshot)) or 0
         snapshot.reserved_gb = gigabytes(snapshot.size)
         claim(vm, Action.SNAPSHOT, None, snapshots_gb=F("snapshots_gb") + snapshot.reserved_gb)
     else:

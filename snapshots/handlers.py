@@ -18,14 +18,21 @@ from tasks.registry import Step, TaskType, Wait
 from vmbackends import get_backend
 from vmbackends.errors import NotSupported
 
+# How often a worker looks how a node gets on with a snapshot.
+_LOOK_AGAIN_S = 1.0
+
 
 def _snapshot(run_or_task: Any) -> Snapshot:
     return Snapshot.objects.select_related("vm__node").get(pk=run_or_task.payload["snapshotId"])
 
 
-def _create(run: Run) -> None:
+def _create(run: Run) -> Wait | None:
     node, vm = load(run)
-    run.state["size"] = get_backend().create_snapshot(node, vm_spec(vm), snapshot_spec(_snapshot(run)))
+    size = get_backend().create_snapshot(node, vm_spec(vm), snapshot_spec(_snapshot(run)))
+    if size is None:
+        return Wait(_LOOK_AGAIN_S)
+    run.state["size"] = size
+    return None
 
 
 def _restore(run: Run) -> Wait | None:
@@ -36,12 +43,13 @@ def _restore(run: Run) -> Wait | None:
     except NotSupported:
         run.state["untouched"] = True  # refused beforehand: the VM is as it was
         raise
-    return None if done else Wait(1.0, "Restoring the snapshot")
+    return None if done else Wait(_LOOK_AGAIN_S)
 
 
-def _delete(run: Run) -> None:
+def _delete(run: Run) -> Wait | None:
     node, vm = load(run)
-    get_backend().delete_snapshot(node, vm_spec(vm), snapshot_spec(_snapshot(run)))
+    done = get_backend().delete_snapshot(node, vm_spec(vm), snapshot_spec(_snapshot(run)))
+    return None if done else Wait(_LOOK_AGAIN_S)
 
 
 def after_create(task: Task) -> None:

@@ -393,16 +393,20 @@ class Backend(ABC):
         return None
 
     @abstractmethod
-    def create_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec) -> int:
-        """Take it, or find it by its id if it is there. Gives its size in bytes."""
+    def create_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec) -> int | None:
+        """Take it, or find it by its id if it is there. Gives its size in bytes, None while it works: ask again."""
 
     @abstractmethod
     def restore_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec, asked_at: datetime) -> bool:
-        """Bring the VM back to it, in the power state of `vm.power`. False while it works: ask again."""
+        """Bring the VM back to it, in the power state of `vm.power`. False while it works: ask again.
+
+        `asked_at` tells one restore from another: repeated with the same, it goes back no second time once the guest
+        has run on.
+        """
 
     @abstractmethod
-    def delete_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec) -> None:
-        """Remove it."""
+    def delete_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec) -> bool:
+        """Remove it. False while it works: ask again."""
 
     # Watching
 

@@ -163,8 +163,9 @@ class MockBackend(Backend):
         self._reach(node)
         return datetime.now(UTC) >= asked_at + self._restore
 
-    def delete_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec) -> None:
+    def delete_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec) -> bool:
         self._reach(node)
+        return True
 
     # Watching. These two are computed where they are asked for, so they know no latency.
 

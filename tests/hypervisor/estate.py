@@ -21,6 +21,9 @@ from resources.models import LogEntry, SecretKind, VirtualMachine
 from resources.queries import find_row
 from resources.recount import recount
 from resources.states import Status
+from snapshots import actions as snapshot_actions
+from snapshots.models import Snapshot
+from snapshots.requests import SnapshotBody
 from tasks.models import OPEN, Task
 from tests.factories import ImageFactory, NodeFactory, UserFactory, VirtualMachineFactory, static_network
 from tests.hypervisor.guests import IMAGE
@@ -68,6 +71,21 @@ def ask_unawares(verb: str, *vm_ids: str, **how: Any) -> None:
     """As who asks before anybody has seen that the node is away."""
     Node.objects.update(online=True)
     ask(verb, *vm_ids, **how)
+
+
+def ask_for_snapshot(verb: str, *vm_ids: str) -> None:
+    """ "take" one, or "restore" or "remove" the one that there is."""
+    user = Actor.of(User.objects.get(username="tenant"), via="api")
+    for vm_id in vm_ids:
+        if verb == "take":
+            snapshot_actions.take(user, vm_id, SnapshotBody(name="one"))
+        else:
+            getattr(snapshot_actions, verb)(user, vm_id, Snapshot.objects.get(vm_id=vm_id).public_id)
+
+
+def snapshots(vm_ids: Iterable[str]) -> list[str]:
+    """What has become of the one of each that has one."""
+    return list(Snapshot.objects.filter(vm_id__in=vm_ids).values_list("status", flat=True))
 
 
 def status(vm_id: str) -> str:

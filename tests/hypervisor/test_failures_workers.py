@@ -39,6 +39,25 @@ DELETES = (
     (("delete_disks", "virStoragePoolRefresh", "after"), ("delete_disks", "virStorageVolDelete", "during")),
     (("delete_disks", "virStorageVolDelete", "after"),),
 )
+TAKEN = (
+    (("create_snapshot", "virDomainSnapshotCreateXML", "during"),),
+    (("create_snapshot", "virDomainSnapshotCreateXML", "after"),),
+    (),
+    (("create_snapshot", "virDomainSnapshotCreateXML", "after"),),
+)
+RESTORED = (
+    (("restore_snapshot", "virDomainRevertToSnapshot", "during"),),
+    (("restore_snapshot", "virDomainRevertToSnapshot", "after"),),
+    (("restore_snapshot", "virDomainSnapshotCreateXML", "after"),
+     ("restore_snapshot", "virDomainRevertToSnapshot", "during")),
+    (("restore_snapshot", "virDomainRevertToSnapshot", "after"),),
+)  # fmt: skip
+REMOVED = (
+    (("delete_snapshot", "virDomainSnapshotDelete", "during"),),
+    (("delete_snapshot", "virDomainSnapshotDelete", "after"),),
+    (),
+    (("delete_snapshot", "virDomainSnapshotDelete", "during"),),
+)
 # Of a deploy that is refused as it starts, and taken back.
 UNDONE = (
     (("undefine", "virDomainUndefineFlags", "after"), ("remove_seed", "virStorageVolDelete", "after")),
@@ -54,13 +73,13 @@ class Doom:
         self.site = lab_site(TROUBLED, {"points": str(self._file)})
         self._dead = 0
 
-    def befalls(self, verb, plans, vms, ends="succeeded", **how):
+    def befalls(self, verb, plans, vms, ends="succeeded", ask=estate.ask, **how):
         """Ask for this of VMs, each with a plan of the points at which its workers die, and see its task done."""
         for done in self._file.parent.glob("*.done"):
             done.unlink()
         points = [Point(vm, *where) for vm, plan in zip(vms, plans, strict=True) for where in plan]
         write(self._file, points)
-        self.site.inside(estate.ask, verb, *vms, **how)
+        self.site.inside(ask, verb, *vms, **how)
         try:
             wait_for(lambda: self._goes_on(vms), SECONDS, verb)
         except AssertionError as e:
@@ -105,6 +124,35 @@ def test_a_task_whose_workers_are_killed_in_the_middle_of_calls_ends_as_if_nothi
     doom.befalls("start", UNDONE, vms, ends="failed")
     assert site.inside(estate.statuses, vms) == ["failed"] * 2
     assert "br-nowhere" in site.inside(estate.error, vms[0])
+    site.assert_balanced()
+    site.dismiss()
+
+
+def test_a_snapshot_is_taken_gone_back_to_and_removed_once_though_workers_are_killed(lab_site, tmp_path, labs):
+    doom = Doom(lab_site, tmp_path)
+    site = doom.site
+    site.hire(3)
+    vms = [site.inside(estate.create, labs[number % 2].name) for number in range(4)]
+    site.deploy(*vms)
+    off = vms[3]  # the others' have memory
+    site.inside(estate.ask, "stop", off)
+    site.inside.until(estate.status, off, gives="stopped")
+    power = ["running"] * 3 + ["stopped"]
+
+    doom.befalls("take", TAKEN, vms, ask=estate.ask_for_snapshot)
+    assert site.inside(estate.snapshots, vms) == ["completed"] * 4
+    doom.befalls("restore", RESTORED, vms, ask=estate.ask_for_snapshot)
+    assert site.inside(estate.statuses, vms) == power
+    for number, vm in enumerate(vms):
+        lab = labs[number % 2]
+        assert lab.virsh("domstate", f"vm-{vm}").strip() == ("shut off" if vm == off else "running")
+        loads = (lab.logs / f"qemu/vm-{vm}.log").read_text().count("-loadvm")
+        assert loads == (0 if vm == off else 1), "a guest that has run on is not brought back again"
+    doom.befalls("remove", REMOVED, vms, ask=estate.ask_for_snapshot)
+    assert site.inside(estate.snapshots, vms) == []
+    for number, vm in enumerate(vms):
+        assert labs[number % 2].virsh("snapshot-list", "--name", f"vm-{vm}").strip() == ""
+    assert site.inside(estate.statuses, vms) == power
     site.assert_balanced()
     site.dismiss()
 

@@ -554,6 +554,46 @@ class TestASnapshotBeingTaken:
         assert (vm.status, vm.error_message, vm.task) == (Status.STOPPED, "", None)
 
 
+class TestASnapshotThatTakesLong:
+    """The worker is given back meanwhile, and the node asked again."""
+
+    @pytest.fixture
+    def backend(self):
+        with scripted(instant_snapshots=False) as backend:
+            yield backend
+
+    @staticmethod
+    def let_answer(monkeypatch, backend, method, *answers):
+        left = list(answers)
+        monkeypatch.setattr(backend, method, lambda *_: left.pop(0))
+        return left
+
+    def test_it_is_creating_until_it_is_taken(self, backend, user, monkeypatch):
+        TestASnapshotBeingTaken().begin(user)
+        left = self.let_answer(monkeypatch, backend, "create_snapshot", None, None, 5 * 1024**3)
+
+        drain()
+        assert (Snapshot.objects.get().status, len(left)) == (SnapshotStatus.CREATING, 2)
+        assert Task.objects.get().lease_until is None
+        run(backend)
+
+        snapshot = Snapshot.objects.get()
+        assert (snapshot.status, snapshot.size, left) == (SnapshotStatus.COMPLETED, 5 * 1024**3, [])
+
+    def test_it_is_there_until_it_is_removed(self, backend, user, monkeypatch):
+        from snapshots import actions as snapshot_actions
+
+        vm = vm_in(user, Status.STOPPED)
+        snapshot_actions.remove(Actor.of(user, via="api"), vm.id, SnapshotFactory(vm=vm).public_id)
+        left = self.let_answer(monkeypatch, backend, "delete_snapshot", False, True)
+
+        drain()
+        assert (Snapshot.objects.count(), len(left)) == (1, 1)
+        run(backend)
+
+        assert (Snapshot.objects.count(), left) == (0, [])
+
+
 class TestANodeMarkedLost:
     def test_its_vms_are_in_error_and_its_tasks_fail(self, backend, user):
         node = NodeFactory()

@@ -40,9 +40,11 @@ from vmbackends.libvirt import (
 )
 from vmbackends.libvirt.connections import Connections
 from vmbackends.libvirt.handles import Connection, Pool
+from vmbackends.libvirt.longcalls import LongCalls
 from vmbackends.libvirt.observe import MISSING, observe, with_address
 from vmbackends.libvirt.options import Options
 from vmbackends.libvirt.placement import placement
+from vmbackends.libvirt.snapshots import Stage
 from vmbackends.libvirt.stats import Sampler
 from vmbackends.libvirt.xml.domain import domain_xml
 from vmbackends.pci import PciAddress
@@ -62,6 +64,7 @@ class LibvirtBackend(Backend):
     def __init__(self, **options: Any) -> None:
         super().__init__()
         self._connections = Connections(Options.of(options))
+        self._long_calls = LongCalls(self._connections)
         self._sampler = Sampler()
         self._watching = threading.Lock()
         self._watched: set[str] = set()
@@ -182,21 +185,46 @@ class LibvirtBackend(Backend):
     def snapshot_refusal(self, vm: VmSpec, with_memory: bool) -> str | None:
         return snapshots.refusal(vm, with_memory)
 
-    def create_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec) -> int:
-        with self._at(node, "take a snapshot", vm) as at:
+    def create_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec) -> int | None:
+        what, call = "take a snapshot", ("take", snapshot.id)
+        with self._at(node, what, vm) as at:
             domain = domains.require(at.connection, vm)
-            return snapshots.create(at.connection, at.pool, domain, vm, snapshot)
+            if not snapshots.is_known(domain, snapshot):
+                self._long_calls.raise_failure(vm, call)
+                self._long_calls.begin(node, what, vm, call, lambda domain: snapshots.take(domain, snapshot))
+            if self._long_calls.goes_on(vm, call):
+                return None
+            return snapshots.size(at.connection, at.pool, vm, snapshot)
 
     def restore_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec, asked_at: datetime) -> bool:
-        with self._connections.at(node, "restore a snapshot", vm) as connection:
-            snapshots.restore(domains.require(connection, vm), vm, snapshot)
-            return True
+        what, mark = "restore a snapshot", asked_at.isoformat()
+        call = ("restore", snapshot.id, mark)
+        with self._connections.at(node, what, vm) as connection:
+            domain = domains.require(connection, vm)
+            stage = snapshots.restored(domain, mark)
+            if stage is Stage.NOT_BEGUN and not self._long_calls.goes_on(vm, call):
+                self._long_calls.raise_failure(vm, call)
+                if snapshots.prepare(domain, snapshot, mark):
+                    self._long_calls.begin(node, what, vm, call, lambda domain: snapshots.revert(domain, vm, snapshot))
+                stage = snapshots.restored(domain, mark)
+                if stage is Stage.NOT_BEGUN:  # the next to look must not think that nobody has called
+                    self._long_calls.wait_for_its_turn(vm, call)
+                    stage = snapshots.restored(domain, mark)
+            if stage is Stage.DONE:
+                snapshots.set_power(domain, vm)
+            return stage is Stage.DONE
 
-    def delete_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec) -> None:
-        with self._connections.at(node, "remove a snapshot", vm) as connection:
+    def delete_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec) -> bool:
+        what, call = "remove a snapshot", ("remove", snapshot.id)
+        with self._connections.at(node, what, vm) as connection:
             domain = domains.find(connection, vm)
-            if domain is not None:
-                snapshots.delete(domain, snapshot)
+            if domain is not None and snapshots.is_known(domain, snapshot):
+                if self._long_calls.goes_on(vm, call):
+                    return False
+                self._long_calls.raise_failure(vm, call)
+                self._long_calls.begin(node, what, vm, call, lambda domain: snapshots.delete(domain, snapshot))
+                return not snapshots.is_known(domain, snapshot)
+            return True
 
     # Images
 

@@ -77,7 +77,11 @@ def define(connection: Connection, xml: str) -> Domain:
 def start(domain: Domain) -> None:
     state, reason = domain.state()
     if state == libvirt.VIR_DOMAIN_PAUSED and reason == libvirt.VIR_DOMAIN_PAUSED_USER:
-        domain.resume()
+        try:
+            domain.resume()
+        except libvirt.libvirtError:
+            if power(domain)[0] is not Power.RUNNING:  # else another was quicker, or a restore came to its end
+                raise
     elif not is_active(domain):
         try:
             domain.create()

@@ -5,6 +5,8 @@ import uuid
 
 # The element in a domain's <metadata> that says whose it is: https://libvirt.org/formatdomain.html#general-metadata
 METADATA_NS = "urn:aiwm:vm:1"
+# Another there, by which a domain that was brought back to a snapshot says by which restore.
+RESTORE_NS = "urn:aiwm:restore:1"
 
 _DOMAINS = uuid.UUID("5f0d3a53-93c5-4c0a-9a5e-1f3b9be4a1d7")
 _VOLUME_NAME = re.compile(r"vm-([0-9a-f]{24})(?:\.qcow2|-seed\.iso|-console\.log(?:\.[0-9]+)?)")

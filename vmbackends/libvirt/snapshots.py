@@ -2,7 +2,13 @@
 
 External ones can be made, but the libvirt of Debian 12 can neither go back to one nor remove it.
 https://libvirt.org/formatsnapshot.html
+
+What has memory may take minutes, in which libvirtd answers nobody who wants to change the domain. How far it is anybody
+can see who asks, by what is said here of each; nothing is remembered but by the node.
 """
+
+import time
+from enum import Enum
 
 import libvirt
 
@@ -10,8 +16,17 @@ from vmbackends.base import SnapshotSpec, VmSpec
 from vmbackends.errors import Refused
 from vmbackends.libvirt import domains, names, qcow2, volumes
 from vmbackends.libvirt.errors import is_missing
-from vmbackends.libvirt.handles import Connection, Domain, Pool
-from vmbackends.libvirt.xml.snapshots import snapshot_xml
+from vmbackends.libvirt.handles import Connection, Domain, DomainSnapshot, Pool
+from vmbackends.libvirt.xml.snapshots import mark_of, marked, snapshot_xml
+
+# What takes longer leaves too little of a step's time for more.
+_SHORT_S = 5.0
+
+
+class Stage(Enum):
+    NOT_BEGUN = "not begun"  # or failed, and to be begun again
+    UNDER_WAY = "under way"
+    DONE = "done"
 
 
 def refusal(vm: VmSpec, with_memory: bool) -> str | None:
@@ -23,40 +38,112 @@ def refusal(vm: VmSpec, with_memory: bool) -> str | None:
     return None
 
 
-def create(connection: Connection, pool: Pool, domain: Domain, vm: VmSpec, snapshot: SnapshotSpec) -> int:
-    """Take it unless it is there; gives its size in bytes: that of the memory in it."""
-    name = names.snapshot_name(snapshot.id)
-    if _find(domain, snapshot) is None:
-        domain.snapshotCreateXML(snapshot_xml(name, snapshot.name), 0)
+# Taking one
+
+
+def is_known(domain: Domain, snapshot: SnapshotSpec) -> bool:
+    """Whether libvirt has it in its list: from the moment on in which it begins to take it."""
+    return _find(domain, snapshot) is not None
+
+
+def size(connection: Connection, pool: Pool, vm: VmSpec, snapshot: SnapshotSpec) -> int | None:
+    """The bytes of memory in it, or None where it is not in the disk's file: QEMU enters it there when it is whole."""
     disk = volumes.find(pool, names.disk_volume(vm.id))
     if disk is None:
         raise Refused(f"The disk of {vm.name} is gone from the pool {pool.name()}.")
-    return qcow2.snapshot_sizes(lambda offset, length: volumes.download(connection, disk, offset, length)).get(name, 0)
+    sizes = qcow2.snapshot_sizes(lambda offset, length: volumes.download(connection, disk, offset, length))
+    return sizes.get(names.snapshot_name(snapshot.id))
 
 
-def restore(domain: Domain, vm: VmSpec, snapshot: SnapshotSpec) -> None:
-    """Back to it, and then the power as the spec has it."""
+def take(domain: Domain, snapshot: SnapshotSpec) -> None:
+    """A call that waited for another worker's finds that it is there."""
+    try:
+        domain.snapshotCreateXML(snapshot_xml(names.snapshot_name(snapshot.id), snapshot.name), 0)
+    except libvirt.libvirtError:
+        if not is_known(domain, snapshot):
+            raise
+
+
+# Going back to one
+
+
+def restored(domain: Domain, mark: str) -> Stage:
+    """How far the restore is that has this mark.
+
+    The mark is written into the definitions that the snapshot holds. libvirt makes them the domain's as it goes back,
+    before it starts QEMU, and takes the mark away with nothing but a later restore or definition.
+    """
+    if _mark(domain) != mark:
+        return Stage.NOT_BEGUN
+    match tuple(domain.state()):
+        case libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP:
+            return Stage.UNDER_WAY  # QEMU reads the memory
+        case libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_FAILED:
+            return Stage.NOT_BEGUN  # QEMU could not be started: the guest has not run
+    return Stage.DONE
+
+
+def prepare(domain: Domain, snapshot: SnapshotSpec, mark: str) -> bool:
+    """Mark the snapshot, after which `revert` may come. False where it may not, or not in this step any more.
+
+    To mark it libvirt waits until it does nothing else with the domain. So no call of a worker that died can be
+    waiting or under way behind the look that follows, and bring the guest back once more when it has run on.
+    """
+    began = time.monotonic()
     found = _find(domain, snapshot)
     if found is None:
         raise Refused(f"The node does not have the snapshot {snapshot.name}.")
+    xml = found.getXMLDesc(libvirt.VIR_DOMAIN_SNAPSHOT_XML_SECURE)
+    domain.snapshotCreateXML(marked(xml, mark), libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE)
+    if restored(domain, mark) is not Stage.NOT_BEGUN or time.monotonic() - began > _SHORT_S:
+        return False
     if not snapshot.with_memory:
         domains.power_off(domain)
-    domain.revertToSnapshot(found, 0)
+    return True
+
+
+def revert(domain: Domain, vm: VmSpec, snapshot: SnapshotSpec) -> None:
+    """A guest with memory that is to be off then does not run meanwhile."""
+    paused = snapshot.with_memory and not vm.power.on
+    found = domain.snapshotLookupByName(names.snapshot_name(snapshot.id), 0)
+    domain.revertToSnapshot(found, libvirt.VIR_DOMAIN_SNAPSHOT_REVERT_PAUSED if paused else 0)
+
+
+def set_power(domain: Domain, vm: VmSpec) -> None:
+    """What a restore ends with: the power as the spec has it."""
     if vm.power.on:
         domains.start(domain)
     else:
         domains.power_off(domain)
 
 
+# Removing one
+
+
 def delete(domain: Domain, snapshot: SnapshotSpec) -> None:
-    found = _find(domain, snapshot)
-    if found is not None:
-        found.delete(0)
+    """A call that waited for another worker's finds it gone."""
+    try:
+        found = _find(domain, snapshot)
+        if found is not None:
+            found.delete(0)
+    except libvirt.libvirtError as e:
+        if not is_missing(e):
+            raise
 
 
-def _find(domain: Domain, snapshot: SnapshotSpec) -> libvirt.virDomainSnapshot | None:
+def _find(domain: Domain, snapshot: SnapshotSpec) -> DomainSnapshot | None:
     try:
         return domain.snapshotLookupByName(names.snapshot_name(snapshot.id), 0)
+    except libvirt.libvirtError as e:
+        if is_missing(e):
+            return None
+        raise
+
+
+def _mark(domain: Domain) -> str | None:
+    """Of the guest that runs, else of the definition."""
+    try:
+        return mark_of(domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, names.RESTORE_NS, 0))
     except libvirt.libvirtError as e:
         if is_missing(e):
             return None

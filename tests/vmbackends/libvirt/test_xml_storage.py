@@ -7,7 +7,7 @@ from lxml import etree
 
 from tests.vmbackends.libvirt.xml_schemas import faults_of
 from vmbackends.libvirt.xml.pools import dir_pool_xml
-from vmbackends.libvirt.xml.snapshots import snapshot_xml
+from vmbackends.libvirt.xml.snapshots import mark_of, marked, snapshot_xml
 from vmbackends.libvirt.xml.text import legal
 from vmbackends.libvirt.xml.volumes import clone_xml, raw_xml, upload_xml
 
@@ -63,3 +63,17 @@ def test_any_description_of_a_snapshot_comes_back(description):
 
     assert snapshot.findtext("name") == "s"
     assert snapshot.findtext("description") == legal(description)
+
+
+def test_a_snapshot_is_marked_in_each_definition_that_it_holds_and_keeps_the_newest_mark():
+    ours = '<a:vm xmlns:a="urn:aiwm:vm:1">1</a:vm>'
+    held = f"<domain><metadata>{ours}</metadata></domain><inactiveDomain><name>x</name></inactiveDomain>"
+    once = marked(f"<domainsnapshot><name>s</name>{held}</domainsnapshot>", "first")
+    snapshot = etree.fromstring(marked(once, "2026-01-01T00:00:00+00:00 & <more>"))
+
+    assert snapshot.findtext("name") == "s"
+    assert snapshot.findtext("domain/metadata/{urn:aiwm:vm:1}vm") == "1"
+    assert snapshot.find("metadata") is None
+    for definition in ("domain", "inactiveDomain"):
+        (mark,) = snapshot.iterfind(f"{definition}/metadata/{{urn:aiwm:restore:1}}mark")
+        assert mark_of(etree.tostring(mark, encoding="unicode")) == "2026-01-01T00:00:00+00:00 & <more>"

@@ -1,0 +1,224 @@
+"""Snapshots that take longer than a step of a task: whoever asks, however often, they are taken and gone back to once.
+
+Each backend here is a worker of its own. A QEMU that is stopped makes what libvirt asks of it last.
+"""
+
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.hypervisor.guests import IMAGE, guest_spec, node_ref, wait_for
+from tests.vmbackends.contract import snapshot_of
+from vmbackends.base import Power, PowerIntent
+from vmbackends.errors import Refused
+from vmbackends.libvirt import LibvirtBackend, longcalls, snapshots
+
+
+@pytest.fixture
+def lab(labs):
+    return labs[0]
+
+
+@pytest.fixture
+def ref(lab):
+    return node_ref(lab)
+
+
+@pytest.fixture(autouse=True)
+def steps_are_short(monkeypatch):
+    monkeypatch.setattr(longcalls, "_WAITS_S", 0.2)
+
+
+@pytest.fixture
+def workers(labs):
+    workers = LibvirtBackend(), LibvirtBackend()
+    yield workers
+    for worker in workers:
+        worker._connections.close()
+
+
+@pytest.fixture
+def vm(workers, ref):
+    """One that runs."""
+    backend = workers[0]
+    vm = guest_spec(power=PowerIntent(True, datetime.now(UTC)), image=IMAGE)
+    backend.create_disk(ref, vm)
+    backend.define(ref, vm)
+    backend.start(ref, vm)
+    wait_for(lambda: backend.domain(ref, vm).booted, "the guest to boot")
+    return vm
+
+
+@pytest.fixture
+def snapshot(workers, ref, vm):
+    return taken(workers[0], ref, vm)
+
+
+def taken(backend, ref, vm, *, with_memory=True):
+    snapshot = snapshot_of(vm, with_memory=with_memory)
+    wait_for(lambda: backend.create_snapshot(ref, vm, snapshot) is not None, "the snapshot")
+    return snapshot
+
+
+def qemus(vm):
+    """Process ids of the guest's QEMU, as the machine sees them: while libvirt forks it, it has another name."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"guest=vm-{vm.id}," in (process / "cmdline").read_text():
+                name = (process / "comm").read_text()
+                found |= {int(process.name)} if name.startswith("qemu") else set()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+class Frozen:
+    """Stops the next QEMU of the guest as it starts."""
+
+    def __init__(self, vm):
+        self._vm, self._old, self.pid = vm, qemus(vm), None
+        self._thread = threading.Thread(target=self._watch)
+
+    def _watch(self):
+        give_up = time.monotonic() + 30
+        while self.pid is None and time.monotonic() < give_up:
+            for pid in qemus(self._vm) - self._old:
+                os.kill(pid, signal.SIGSTOP)
+                self.pid = pid
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._thread.join()
+        assert self.pid is not None
+
+    def send(self, number):
+        os.kill(self.pid, number)
+
+
+def run_number(lab, vm):
+    """libvirt's, of the guest's run: another for each QEMU."""
+    return lab.virsh("domid", f"vm-{vm.id}").strip()
+
+
+def test_a_long_restore_is_done_once_whichever_workers_ask_for_it(lab, ref, vm, snapshot, workers):
+    asked_at = datetime.now(UTC)
+    with Frozen(vm) as qemu:
+        assert workers[0].restore_snapshot(ref, vm, snapshot, asked_at) is False
+    assert [worker.restore_snapshot(ref, vm, snapshot, asked_at) for worker in workers * 2] == [False] * 4
+
+    qemu.send(signal.SIGCONT)
+    wait_for(lambda: workers[1].restore_snapshot(ref, vm, snapshot, asked_at), "the restore")
+    run = run_number(lab, vm)
+    assert [worker.restore_snapshot(ref, vm, snapshot, asked_at) for worker in workers * 2] == [True] * 4
+    assert run_number(lab, vm) == run, "the guest has run on"
+    assert workers[0].domain(ref, vm).power is Power.RUNNING
+
+    again = datetime.now(UTC)
+    wait_for(lambda: workers[1].restore_snapshot(ref, vm, snapshot, again), "another restore")
+    assert run_number(lab, vm) != run
+
+
+def test_a_step_does_not_end_before_its_turn_has_come(lab, ref, vm, snapshot, workers, monkeypatch):
+    """Else the next to look would see nothing of a restore, and begin another behind it."""
+    (qemu,) = qemus(vm)
+    prepare = snapshots.prepare
+    went_on = threading.Event()
+
+    def prepare_and_have_another_come_first(*args):
+        answer = prepare(*args)
+        os.kill(qemu, signal.SIGSTOP)
+        threading.Thread(target=lab.virsh, args=("dommemstat", f"vm-{vm.id}")).start()
+        wait_for(lambda: "ok" not in lab.virsh("domcontrol", f"vm-{vm.id}"), "libvirt to ask the guest's QEMU")
+        threading.Timer(2, go_on).start()
+        return answer
+
+    def go_on():
+        went_on.set()
+        os.kill(qemu, signal.SIGCONT)
+
+    monkeypatch.setattr(snapshots, "prepare", prepare_and_have_another_come_first)
+    asked_at = datetime.now(UTC)
+    workers[0].restore_snapshot(ref, vm, snapshot, asked_at)
+    assert went_on.is_set()
+    workers[0]._connections.close()
+    monkeypatch.undo()
+
+    wait_for(lambda: workers[1].restore_snapshot(ref, vm, snapshot, asked_at), "the restore")
+    assert (lab.logs / f"qemu/vm-{vm.id}.log").read_text().count("-loadvm") == 1
+
+
+def test_one_whose_qemu_dies_fails_and_can_be_asked_for_again(ref, vm, snapshot, workers):
+    asked_at = datetime.now(UTC)
+    with Frozen(vm) as qemu:
+        assert workers[0].restore_snapshot(ref, vm, snapshot, asked_at) is False
+    qemu.send(signal.SIGKILL)
+    with pytest.raises(Refused, match="could not restore a snapshot"):
+        wait_for(lambda: workers[0].restore_snapshot(ref, vm, snapshot, asked_at), "the failure")
+    assert workers[0].domain(ref, vm).power is Power.CRASHED
+
+    wait_for(lambda: workers[1].restore_snapshot(ref, vm, snapshot, asked_at), "the restore")
+    assert workers[1].domain(ref, vm).power is Power.RUNNING
+
+
+def test_one_during_which_libvirtd_dies_is_begun_again(lab, ref, vm, snapshot, workers):
+    asked_at = datetime.now(UTC)
+    with Frozen(vm) as qemu:
+        assert workers[0].restore_snapshot(ref, vm, snapshot, asked_at) is False
+    lab.kill_daemon()
+    workers[0]._connections.close()
+    lab.start_daemon()
+    assert workers[1].restore_snapshot(ref, vm, snapshot, asked_at) is False
+    qemu.send(signal.SIGCONT)
+    wait_for(lambda: workers[1].restore_snapshot(ref, vm, snapshot, asked_at), "the restore")
+    assert workers[1].domain(ref, vm).power is Power.RUNNING
+
+
+@pytest.mark.parametrize("with_memory", [True, False])
+def test_a_guest_that_is_to_be_off_then_is_off(lab, ref, vm, workers, with_memory):
+    off = replace(vm, power=PowerIntent(False, datetime.now(UTC)))
+    if not with_memory:
+        workers[0].power_off(ref, off)
+    snapshot = taken(workers[0], ref, off, with_memory=with_memory)
+    asked_at = datetime.now(UTC)
+    wait_for(lambda: workers[0].restore_snapshot(ref, off, snapshot, asked_at), "the restore")
+    assert workers[0].restore_snapshot(ref, off, snapshot, asked_at) is True
+    assert workers[0].domain(ref, off).power is Power.OFF
+
+
+def test_one_without_memory_is_not_gone_back_to_again_when_the_guest_has_run_on(lab, ref, vm, workers):
+    workers[0].power_off(ref, vm)
+    snapshot = taken(workers[0], ref, vm, with_memory=False)
+    asked_at = datetime.now(UTC)
+    wait_for(lambda: workers[0].restore_snapshot(ref, vm, snapshot, asked_at), "the restore")
+    run = run_number(lab, vm)
+    assert workers[1].restore_snapshot(ref, vm, snapshot, asked_at) is True
+    assert run_number(lab, vm) == run
+
+
+def test_a_long_one_is_taken_and_removed_once_whichever_workers_ask_for_it(lab, ref, vm, workers):
+    snapshot = snapshot_of(vm, with_memory=True)
+    (qemu,) = qemus(vm)
+    os.kill(qemu, signal.SIGSTOP)
+    assert [worker.create_snapshot(ref, vm, snapshot) for worker in workers * 2] == [None] * 4
+    os.kill(qemu, signal.SIGCONT)
+    wait_for(lambda: workers[1].create_snapshot(ref, vm, snapshot), "the snapshot")
+    assert workers[0].create_snapshot(ref, vm, snapshot) == workers[1].create_snapshot(ref, vm, snapshot) > 0
+    listed = lab.run("qemu-img", "snapshot", "-l", "-U", lab.pool / f"vm-{vm.id}.qcow2")
+    assert listed.count("aiwm-") == 1
+
+    os.kill(qemu, signal.SIGSTOP)
+    assert [worker.delete_snapshot(ref, vm, snapshot) for worker in workers * 2] == [False] * 4
+    os.kill(qemu, signal.SIGCONT)
+    wait_for(lambda: workers[1].delete_snapshot(ref, vm, snapshot), "the removal")
+    assert workers[0].delete_snapshot(ref, vm, snapshot) is True
+    assert lab.virsh("snapshot-list", "--name", f"vm-{vm.id}").strip() == ""

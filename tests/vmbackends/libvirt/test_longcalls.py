@@ -1,0 +1,126 @@
+"""Calls that outlive the step which made them: told of while they go on, and of their failure once."""
+
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+pytest.importorskip("libvirt", reason="needs the extra `libvirt`")
+
+from tests.vmbackends.specs import vm_spec
+from vmbackends.base import NodeRef
+from vmbackends.errors import NodeUnreachable, Refused
+from vmbackends.libvirt import domains, longcalls
+from vmbackends.libvirt.longcalls import LongCalls
+
+NODE = NodeRef("675a1b2c3d4e5f6a7b8c9d0e", "worker-01")
+OTHER = NodeRef("675a1b2c3d4e5f6a7b8c9d0f", "worker-02")
+
+
+class NoConnections:
+    @contextmanager
+    def at(self, node, what, vm=None):
+        yield None
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    monkeypatch.setattr(domains, "require", lambda connection, vm: f"domain of {vm.id}")
+    return LongCalls(NoConnections())
+
+
+class Slow:
+    """A call that lasts until it is told how to end."""
+
+    def __init__(self):
+        self.made, self._end, self._error = [], threading.Event(), None
+
+    def __call__(self, domain):
+        self.made.append(domain)
+        assert self._end.wait(10)
+        if self._error:
+            raise self._error
+
+    def end(self, calls, vm, error=None):
+        self._error = error
+        self._end.set()
+        calls._calls[vm.id].ended.exception(10)
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    monkeypatch.setattr(longcalls, "_WAITS_S", 0.01)
+    return Slow()
+
+
+def test_one_that_ends_at_once_is_over_when_it_is_begun(calls):
+    vm, asked = vm_spec(), []
+
+    calls.begin(NODE, "do it", vm, "one", asked.append)
+
+    assert asked == [f"domain of {vm.id}"]
+    assert not calls.goes_on(vm, "one")
+
+
+def test_one_that_fails_at_once_says_so_where_it_is_begun_and_no_more(calls):
+    vm = vm_spec()
+
+    def fail(domain):
+        raise Refused("No.")
+
+    with pytest.raises(Refused):
+        calls.begin(NODE, "do it", vm, "one", fail)
+
+    calls.raise_failure(vm, "one")
+
+
+def test_one_that_lasts_goes_on_until_it_ends(calls, slow):
+    vm = vm_spec()
+    calls.begin(NODE, "do it", vm, "one", slow)
+
+    assert calls.goes_on(vm, "one")
+    assert not calls.goes_on(vm, "of another step")
+    assert not calls.goes_on(vm_spec(), "one")
+    calls.raise_failure(vm, "one")
+
+    slow.end(calls, vm)
+    assert not calls.goes_on(vm, "one")
+    calls.raise_failure(vm, "one")
+
+
+def test_the_failure_of_one_that_lasted_is_told_once_and_to_its_own_step(calls, slow):
+    vm = vm_spec()
+    calls.begin(NODE, "do it", vm, "one", slow)
+    slow.end(calls, vm, Refused("No."))
+
+    calls.raise_failure(vm, "of another step")
+    with pytest.raises(Refused):
+        calls.raise_failure(vm, "one")
+    calls.raise_failure(vm, "one")
+
+
+def test_one_too_many_of_a_node_is_not_made(calls, slow):
+    vms = [vm_spec() for _ in range(longcalls._MOST_OF_A_NODE)]
+    for vm in vms:
+        calls.begin(NODE, "do it", vm, "one", slow)
+    last, asked = vm_spec(), []
+
+    calls.begin(NODE, "do it", last, "one", asked.append)
+    assert (asked, calls.goes_on(last, "one")) == ([], False)
+    calls.begin(OTHER, "do it", last, "one", asked.append)
+    assert len(asked) == 1
+
+    for vm in vms:
+        slow.end(calls, vm)
+    calls.begin(NODE, "do it", last, "one", asked.append)
+    assert len(asked) == 2
+
+
+def test_a_thread_that_slept_makes_no_call_any_more(calls, monkeypatch):
+    monkeypatch.setattr(longcalls, "_FRESH_S", -1.0)
+    asked = []
+
+    with pytest.raises(NodeUnreachable, match="worker-01 was asked too late to do it"):
+        calls.begin(NODE, "do it", vm_spec(), "one", asked.append)
+
+    assert asked == []

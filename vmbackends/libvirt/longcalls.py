@@ -1,0 +1,103 @@
+"""Calls to a node that may take longer than a worker may wait in one step of a task.
+
+Such a call goes on in a thread when the step that began it has ended. What it came to is never taken from here, but
+from the node: libvirtd ends what it has begun, whether or not the worker lives that asked for it, and the next step may
+be another worker's. The thread only knows what libvirtd said if it failed, and that nobody need begin anew.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from vmbackends.base import NodeRef, VmSpec
+from vmbackends.errors import NodeUnreachable
+from vmbackends.libvirt import domains
+from vmbackends.libvirt.connections import Connections
+from vmbackends.libvirt.handles import Domain
+
+# Within this most calls are done, and then their step is, too. Well below a step's deadline with what precedes it.
+_WAITS_S = 10.0
+# libvirt lets a call wait for 30 s until it is done with another of the domain, and then refuses it.
+_WAITS_FOR_ITS_TURN_S = 22.0
+# A thread that slept longer before its call does not make it: another worker may have the task by now.
+_FRESH_S = 10.0
+# libvirtd reads no more of a client that has five calls open, not even that it lives.
+_MOST_OF_A_NODE = 3
+
+
+@dataclass(frozen=True)
+class _Call:
+    node_id: str
+    identity: Hashable
+    ended: "Future[None]" = field(default_factory=Future)
+
+
+class LongCalls:
+    """At most one of a VM, as its tasks are. An `identity` tells the calls of one step from all others."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._lock = threading.Lock()
+        self._calls: dict[str, _Call] = {}  # by the VM's id
+
+    def goes_on(self, vm: VmSpec, identity: Hashable) -> bool:
+        """Whether this process has made this call, and it has not ended."""
+        call = self._calls.get(vm.id)
+        return call is not None and call.identity == identity and not call.ended.done()
+
+    def raise_failure(self, vm: VmSpec, identity: Hashable) -> None:
+        """Raise, once, what the call of this process failed with."""
+        with self._lock:
+            call = self._calls.get(vm.id)
+            if call is None or call.identity != identity or not call.ended.done():
+                return
+            del self._calls[vm.id]
+        call.ended.result()
+
+    def begin(self, node: NodeRef, what: str, vm: VmSpec, identity: Hashable, do: Callable[[Domain], object]) -> None:
+        """Make the call and wait for its end for some time; raises what it fails with until then.
+
+        Where too many calls to the node go on already it is not made. `do` is given the domain, makes one call that
+        changes anything, and no other before it.
+        """
+        call = _Call(node.id, identity)
+        with self._lock:
+            others = [other for other in self._calls.values() if other.node_id == node.id and not other.ended.done()]
+            if len(others) >= _MOST_OF_A_NODE:
+                return
+            self._calls[vm.id] = call
+        arguments = (call, node, what, vm, do, time.monotonic())
+        threading.Thread(target=self._make, args=arguments, name=f"libvirt: {what}", daemon=True).start()
+        self._wait(call, vm, _WAITS_S)
+
+    def wait_for_its_turn(self, vm: VmSpec, identity: Hashable) -> None:
+        """After `begin`, where nothing on the node tells of the call yet: wait until libvirt has begun or refused it.
+
+        Raises what the call failed with.
+        """
+        call = self._calls.get(vm.id)
+        if call is not None and call.identity == identity:
+            self._wait(call, vm, _WAITS_FOR_ITS_TURN_S)
+
+    def _wait(self, call: _Call, vm: VmSpec, seconds: float) -> None:
+        try:
+            call.ended.exception(seconds)
+        except TimeoutError:
+            return
+        self.raise_failure(vm, call.identity)
+
+    def _make(
+        self, call: _Call, node: NodeRef, what: str, vm: VmSpec, do: Callable[[Domain], object], asked: float
+    ) -> None:
+        try:
+            with self._connections.at(node, what, vm) as connection:
+                domain = domains.require(connection, vm)
+                if time.monotonic() - asked > _FRESH_S:
+                    raise NodeUnreachable(f"Node {node.name} was asked too late to {what}.")
+                do(domain)
+        except Exception as e:  # noqa: BLE001  # raised again where it is asked for
+            call.ended.set_exception(e)
+        else:
+            call.ended.set_result(None)
