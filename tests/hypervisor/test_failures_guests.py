@@ -1,12 +1,18 @@
 """A guest that dies, is paused, is taken from its node or does not listen: what becomes of its VM."""
 
+import time
+
 import pytest
 
+from nodes.queries import node_ref
 from resources import reconcile
+from resources.models import VirtualMachine
+from resources.specs import vm_spec
 from tests.hypervisor import estate
 from tests.hypervisor.guests import wait_for
 from tests.hypervisor.work import work
-from vmbackends.libvirt import domains
+from vmbackends import get_backend
+from vmbackends.libvirt import domains, readings
 
 
 @pytest.fixture
@@ -114,7 +120,7 @@ def test_one_whose_qemu_hangs_holds_up_no_other_and_has_its_power_cut(lab, setti
     settings.SHUTDOWN_SECONDS = 1
     monkeypatch.setattr(domains, "_TAKES_A_REQUEST_S", 1)
     hangs, other = running(lab, 2)
-    lab.run("kill", "-STOP", (lab.run_folder / f"qemu/vm-{hangs}.pid").read_text().strip())
+    lab.run("kill", "-STOP", qemu(lab, hangs))
 
     reconcile.sweep_all()
     assert estate.statuses([hangs, other]) == ["running", "running"]
@@ -128,6 +134,37 @@ def test_one_whose_qemu_hangs_holds_up_no_other_and_has_its_power_cut(lab, setti
     assert estate.status(hangs) == "stopped"
     assert is_off(lab, hangs)
     assert "The guest did not shut down within 1 s; its power is cut" in estate.log(hangs)
+
+
+def test_one_whose_qemu_hangs_keeps_no_other_from_being_measured(lab, monkeypatch):
+    monkeypatch.setattr(readings, "_ANSWERS_S", 2)
+    vms = running(lab, 3)
+    hangs, hangs_too, other = vms
+    for vm in vms:
+        ((_, sample),) = measured(vm).items()
+        assert sample.disk_used_gb is not None
+
+    for stopped, measurable in ((hangs, {hangs_too, other}), (hangs_too, {other})):
+        lab.run("kill", "-STOP", qemu(lab, stopped))
+        assert set(measured(*vms)) == measurable
+        began = time.monotonic()
+        samples = measured(*vms)
+        assert set(samples) == measurable
+        assert samples[other].cpu_usage is not None
+        assert time.monotonic() - began < 1, "none of these calls hangs any more"
+
+    for vm in (hangs, hangs_too):
+        lab.run("kill", "-CONT", qemu(lab, vm))
+    wait_for(lambda: set(measured(*vms)) == set(vms), "all to be measured again")
+
+
+def qemu(lab, vm):
+    return (lab.run_folder / f"qemu/vm-{vm}.pid").read_text().strip()
+
+
+def measured(*vms):
+    rows = VirtualMachine.objects.select_related("node", "organization").filter(pk__in=vms)
+    return get_backend().metrics(node_ref(rows[0].node), [vm_spec(row) for row in rows])
 
 
 def test_one_that_is_paused_for_no_known_reason_is_in_error(lab):

@@ -44,6 +44,7 @@ from vmbackends.libvirt.longcalls import LongCalls
 from vmbackends.libvirt.observe import MISSING, observe, with_address
 from vmbackends.libvirt.options import Options
 from vmbackends.libvirt.placement import placement
+from vmbackends.libvirt.readings import Readings
 from vmbackends.libvirt.snapshots import Stage
 from vmbackends.libvirt.stats import Sampler
 from vmbackends.libvirt.xml.domain import domain_xml
@@ -65,6 +66,7 @@ class LibvirtBackend(Backend):
         super().__init__()
         self._connections = Connections(Options.of(options))
         self._long_calls = LongCalls(self._connections)
+        self._readings = Readings(self._connections)
         self._sampler = Sampler()
         self._watching = threading.Lock()
         self._watched: set[str] = set()
@@ -241,8 +243,7 @@ class LibvirtBackend(Backend):
     def metrics(self, node: NodeRef, vms: Sequence[VmSpec]) -> Mapping[str, Metrics]:
         if not vms:
             return {}
-        with self._connections.at(node, "measure its domains") as connection:
-            return self._sampler.sample(connection, vms)
+        return self._sampler.samples(self._readings.read(node), vms)
 
     def console_tails(
         self, node: NodeRef, vms: Mapping[VmSpec, int | None], most_lines: int

@@ -23,8 +23,8 @@ _WAITS_S = 10.0
 _WAITS_FOR_ITS_TURN_S = 22.0
 # A thread that slept longer before its call does not make it: another worker may have the task by now.
 _FRESH_S = 10.0
-# libvirtd reads no more of a client that has five calls open, not even that it lives.
-_MOST_OF_A_NODE = 3
+# libvirtd reads no more of a client that has five calls open, not even that it lives, and statistics may hang as well.
+_MOST_OF_A_NODE = 2
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,15 @@
-"""What the guests of a node use, in one call: https://libvirt.org/html/libvirt-libvirt-domain.html#virConnectGetAllDomainStats"""
+"""What the guests of a node use: https://libvirt.org/html/libvirt-libvirt-domain.html#virConnectGetAllDomainStats"""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import libvirt
-
 from vmbackends.base import Metrics, VmSpec
-from vmbackends.libvirt.handles import Connection
 from vmbackends.libvirt.names import domain_uuid
+from vmbackends.libvirt.readings import Reading
 from vmbackends.libvirt.volumes import GIB
 
-_WHAT = (
-    libvirt.VIR_DOMAIN_STATS_STATE
-    | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
-    | libvirt.VIR_DOMAIN_STATS_BALLOON
-    | libvirt.VIR_DOMAIN_STATS_INTERFACE
-    | libvirt.VIR_DOMAIN_STATS_BLOCK
-)
 _NO_MEMORY = "The guest does not tell: it has no balloon driver, or is not up yet."
 _NO_CPU = "Known from the second sample on."
 _NO_GPU = "The node does not tell what a GPU that is passed through does."
@@ -39,16 +29,14 @@ class Sampler:
     def __init__(self) -> None:
         self._before: dict[str, _Cpu] = {}
 
-    def sample(self, connection: Connection, vms: Sequence[VmSpec]) -> Mapping[str, Metrics]:
-        """A sample of each of these that runs, by its id."""
-        now, read_ns = datetime.now(UTC), time.monotonic_ns()
-        running = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_RUNNING
-        found = {domain.UUIDString(): fields for domain, fields in connection.getAllDomainStats(_WHAT, running)}
+    def samples(self, reading: Reading, vms: Sequence[VmSpec]) -> Mapping[str, Metrics]:
+        """A sample of each of these that runs, by its id; none of one whose QEMU was passed over."""
+        now = datetime.now(UTC)
         samples = {}
         for vm in vms:
-            fields = found.get(domain_uuid(vm.id))
-            if fields is not None:
-                samples[vm.id] = self._of(vm, fields, now, read_ns)
+            fields = reading.fields.get(domain_uuid(vm.id))
+            if fields is not None and _disk_used_gb(vm, fields) is not None:
+                samples[vm.id] = self._of(vm, fields, now, reading.asked_ns)
         return samples
 
     def _of(self, vm: VmSpec, fields: Mapping[str, Any], now: datetime, read_ns: int) -> Metrics:
