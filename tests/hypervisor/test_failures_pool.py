@@ -71,15 +71,17 @@ def pool(here, push_images):
 
 @pytest.fixture
 def fill_before(monkeypatch, pool):
-    """Fill the pool when the backend is called so for the first time."""
+    """Fill the pool when the backend is called so for the first time. A guest that is there by then finds it full."""
 
     def fill(method):
         real = getattr(LibvirtBackend, method)
 
-        def called(*args, **kwargs):
+        def called(backend, node, vm, *more):
             pool.fill()
+            if method == "domain":
+                wait_for(lambda: pool.lab.virsh("domstate", f"vm-{vm.id}").strip() == "paused", "the guest's pause")
             monkeypatch.setattr(LibvirtBackend, method, real)
-            return real(*args, **kwargs)
+            return real(backend, node, vm, *more)
 
         monkeypatch.setattr(LibvirtBackend, method, called)
 

@@ -16,7 +16,7 @@ from tests.factories import static_network, vm_config
 from tests.processes.api import Answer, Api
 from tests.processes.sites import Site, free_port, wait_for
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("races")]
+pytestmark = pytest.mark.processes
 
 RIVALS = 20
 WEB_PROCESSES = 8
