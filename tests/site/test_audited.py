@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import get_resolver, reverse
@@ -214,6 +214,11 @@ def forget_vm(client):
     return post(client, "resources_virtualmachine_vm_forget", vm.id)
 
 
+def permissions(number):
+    """Their ids, which are others after a test that emptied the database."""
+    return list(Permission.objects.order_by("pk").values_list("pk", flat=True)[:number])
+
+
 ADMIN_CHANGES = {
     "organization.create": lambda c: post(c, "accounts_organization_add", data=quotas(name="new")),
     "organization.change": lambda c: post(
@@ -242,9 +247,9 @@ ADMIN_CHANGES = {
     ),
     "user.set_password": set_password(PASSWORD, PASSWORD),
     "user.set_password of oneself": own_password(PASSWORD),
-    "group.create": lambda c: post(c, "auth_group_add", data={"name": "new", "permissions": ["1"]}),
+    "group.create": lambda c: post(c, "auth_group_add", data={"name": "new", "permissions": permissions(1)}),
     "group.change": lambda c: post(
-        c, "auth_group_change", Group.objects.create(name="g").pk, data={"name": "g", "permissions": ["1", "2"]}
+        c, "auth_group_change", Group.objects.create(name="g").pk, data={"name": "g", "permissions": permissions(2)}
     ),
     "group.delete": lambda c: post(c, "auth_group_delete", Group.objects.create(name="g").pk, data={"post": "yes"}),
     "lockout.clear": lambda c: delete_selected("accounts_loginfailure", a_lockout())(c),
