@@ -1,5 +1,6 @@
 """The virtual machine, and what is kept about it: its secret, its log, its metrics, its console tokens."""
 
+from collections.abc import Iterable
 from functools import cached_property
 from typing import NoReturn
 
@@ -35,6 +36,16 @@ class VirtualMachineQuerySet(models.QuerySet["VirtualMachine"]):
 
     def with_status(self, status: Status) -> "VirtualMachineQuerySet":
         return self.alive().filter(status=status)
+
+    def by_node(self, nodes: Iterable[Node]) -> dict[str, list["VirtualMachine"]]:
+        """Those on each of these nodes, by its id, in no order. They share the rows of nodes and organizations: of
+        thousands, a copy for each VM is half of what reading them costs."""
+        by_id = {node.id: node for node in nodes}
+        found: dict[str, list[VirtualMachine]] = {node_id: [] for node_id in by_id}
+        for vm in self.filter(node__in=by_id).order_by().prefetch_related("organization"):
+            vm.node = by_id[vm.node_id]
+            found[vm.node_id].append(vm)
+        return found
 
     def queued(self) -> "VirtualMachineQuerySet":
         return self.with_status(Status.QUEUED)

@@ -70,7 +70,7 @@ def sweep_node(node: Node) -> None:
 def sweep_nodes(nodes: Iterable[Node]) -> None:
     """Look at them all at once, and settle what is seen, one node after the other."""
     by_id = {node.id: node for node in nodes}
-    vms = {node.id: _vms_on(node) for node in by_id.values()}
+    vms = VirtualMachine.objects.alive().filter(deployed=True, task=None).by_node(by_id.values())
     calls = {node.id: _look(node, vms[node.id]) for node in by_id.values()}
     for node_id, answer in _looks.all(calls):
         try:
@@ -80,11 +80,6 @@ def sweep_nodes(nodes: Iterable[Node]) -> None:
         except Exception:  # one node that nobody foresaw must not hide the others
             log.exception("sweep failed", extra={"node": by_id[node_id].name})
         pulse.beat()
-
-
-def _vms_on(node: Node) -> list[VirtualMachine]:
-    vms = VirtualMachine.objects.alive().filter(node=node, deployed=True, task=None)
-    return list(vms.select_related("organization", "node"))
 
 
 def _look(node: Node, vms: Sequence[VirtualMachine]) -> Callable[[], Observation]:
