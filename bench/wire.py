@@ -29,18 +29,18 @@ def times(rows: Rows, folder: Path) -> Times:
     bodies = rows.bodies()
     number = CALLS + _WARM_UP
     startable, running = iter(rows.add(number, Status.QUEUED)), iter(rows.add(2 * number, Status.RUNNING))
-    with _served(folder) as port:
+    with served(folder) as port:
         api = Api(port, issue(rows.user).access)
         found = {
-            "get": _time(lambda: api.get(f"/resources/{vm}")),
-            "status": _time(lambda: api.get(f"/resources/{vm}/status")),
-            "start": _time(lambda: api.post(f"/resources/{next(startable)}/start")),
-            "stop": _time(lambda: api.post(f"/resources/{next(running)}/stop")),
-            "restart": _time(lambda: api.post(f"/resources/{next(running)}/restart")),
-            "create": _time(lambda: api.post("/resources", json.loads(next(bodies)))),
+            "get": timed(lambda: api.get(f"/resources/{vm}")),
+            "status": timed(lambda: api.get(f"/resources/{vm}/status")),
+            "start": timed(lambda: api.post(f"/resources/{next(startable)}/start")),
+            "stop": timed(lambda: api.post(f"/resources/{next(running)}/stop")),
+            "restart": timed(lambda: api.post(f"/resources/{next(running)}/restart")),
+            "create": timed(lambda: api.post("/resources", json.loads(next(bodies)))),
         }
         rows.remove()
-        return {"list of 100": _time(lambda: api.get("/resources?limit=100")), **found}
+        return {"list of 100": timed(lambda: api.get("/resources?limit=100")), **found}
 
 
 def print_table(alone: Times, crowded: Times, others: int) -> None:
@@ -51,9 +51,9 @@ def print_table(alone: Times, crowded: Times, others: int) -> None:
     print(f"\nOne client, {CALLS} calls of each; the others have {others:,} VMs.\n", flush=True)
 
 
-def _time(send: Callable[[], Answer]) -> tuple[float, float]:
+def timed(send: Callable[[], Answer], calls: int = CALLS) -> tuple[float, float]:
     taken = []
-    for _ in range(CALLS + _WARM_UP):
+    for _ in range(calls + _WARM_UP):
         began = time.perf_counter()
         answer = send()
         taken.append((time.perf_counter() - began) * 1000)
@@ -64,7 +64,7 @@ def _time(send: Callable[[], Answer]) -> tuple[float, float]:
 
 
 @contextmanager
-def _served(folder: Path) -> Iterator[int]:
+def served(folder: Path) -> Iterator[int]:
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", "-w", "1", "--log-level", "warning"]
     with (folder / "gunicorn.txt").open("ab") as output:
