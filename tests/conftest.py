@@ -17,11 +17,13 @@ HYPERVISOR = Path(__file__).parent / "hypervisor"
 @pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One process at a time runs what has servers and workers, and one what has hypervisors: each wants a machine with
-    few cores for itself. xdist begins with the largest group, so that the small tests fill what is left."""
+    few cores for itself. xdist begins with the largest group, so that the small tests fill what is left. Debian takes
+    as long as the first is shorter."""
     for item in items:
         if HYPERVISOR in item.path.parents:
             item.add_marker(pytest.mark.hypervisor)
-            item.add_marker(pytest.mark.xdist_group("hypervisor"))
+            own = item.path.name != "test_debian.py"
+            item.add_marker(pytest.mark.xdist_group("hypervisor" if own else "processes"))
         elif {"site_of", "sites"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.processes)
             item.add_marker(pytest.mark.xdist_group("processes"))

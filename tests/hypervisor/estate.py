@@ -125,6 +125,12 @@ def newest_tasks(vm_ids: Iterable[str]) -> list[dict[str, Any]]:
     ]
 
 
+def seconds_taken(vm_ids: Iterable[str]) -> float:
+    """By the slowest of their newest tasks, from the request to the end."""
+    tasks = [Task.objects.filter(subject_id=vm_id).latest("created_at") for vm_id in vm_ids]
+    return max((task.finished_at - task.created_at).total_seconds() for task in tasks if task.finished_at)
+
+
 def hurried(vm_ids: Iterable[str]) -> list[str]:
     """Their statuses, while nothing of theirs waits for its next try."""
     wait_no_more()

@@ -12,6 +12,8 @@ pytestmark = pytest.mark.processes
 # The tasks of a node that hangs hold two workers, for as long as the silence lasts that is taken for its death; looks
 # at it hold one more.
 WORKERS = 4
+# New workers start within it, on a machine that does other things; a task that a trouble holds up takes much longer.
+SLACK_S = 8.0
 
 
 @pytest.fixture
@@ -49,6 +51,9 @@ def test_the_other_node_works_on_and_all_is_done_when_it_is_back(site, labs):
     idle, *troubled = [site.inside(estate.create, near.name) for _ in range(3)]
     others = [site.inside(estate.create, far.name) for _ in range(2)]
     site.deploy(idle, *troubled, *others)
+    site.inside(estate.ask, "restart", *troubled, *others, force=True)
+    site.inside.until(estate.statuses, [*troubled, *others], gives=["running"] * 4)
+    usual = site.inside(estate.seconds_taken, others)
 
     for trouble in (kill, freeze, take_the_socket_away):
         mend = trouble(near, site)
@@ -56,6 +61,8 @@ def test_the_other_node_works_on_and_all_is_done_when_it_is_back(site, labs):
             site.inside(estate.ask_unawares, "restart", *troubled, *others, force=True)
             site.hire(WORKERS - len(site.workers))
             site.inside.until(estate.statuses, others, gives=["running"] * 2)
+            took = site.inside(estate.seconds_taken, others)
+            assert took < 2 * usual + SLACK_S, f"{took} s, and {usual} s without {trouble.__name__}"
             site.inside.until(estate.online, near.name, gives=False)
             assert site.inside(estate.open_tasks, troubled) == 2, f"{trouble.__name__} is no trouble"
             assert site.inside(estate.statuses, [idle, *troubled]) == ["running", "deploying", "deploying"]
