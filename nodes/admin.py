@@ -94,7 +94,7 @@ class NodeAdmin(WithHistory, ActingAdmin):
         fieldsets = super().get_fieldsets(request, obj)
         if obj is None or not any(strays.sentences(obj)):
             return fieldsets
-        return (*fieldsets, ("What no VM or image accounts for", {"fields": ("unaccounted",)}))
+        return (*fieldsets, ("What the last look at it tells", {"fields": ("unaccounted",)}))
 
     @display(description="status", label=_LABELS)  # type: ignore[untyped-decorator] # unfold has no types
     def shown_status(self, node: Node) -> str:

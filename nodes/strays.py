@@ -1,5 +1,5 @@
-"""What the last look at a node saw there that no VM and no image accounts for, in words for an operator:
-`Node.strays`.
+"""What the last look at a node saw there that no VM and no image accounts for, and what it could not look at, in words
+for an operator: `Node.strays`.
 
 See `resources.strays`, which writes it.
 """
@@ -28,11 +28,12 @@ def counts(node: Node) -> Counts:
 
 
 def summary(node: Node) -> list[str]:
-    """In a few words each, as `2 foreign` and `1 orphaned`."""
+    """In a few words each, as `not all seen`, `2 foreign` and `1 orphaned`."""
     found = counts(node)
     images = "old image" if found.images == 1 else "old images"
     kinds = ((found.foreign, "foreign"), (found.orphans, "orphaned"), (found.images, images))
-    return [f"{number} {kind}" for number, kind in kinds if number]
+    unseen = ["not all seen"] if node.strays.get("unseen") else []
+    return unseen + [f"{number} {kind}" for number, kind in kinds if number]
 
 
 def domains(node: Node) -> list[str]:
@@ -42,7 +43,9 @@ def domains(node: Node) -> list[str]:
 
 
 def sentences(node: Node) -> Iterator[str]:
-    """What is there, and what can be done about it."""
+    """What could not be looked at; what is there, and what can be done about it."""
+    for reason in node.strays.get("unseen", ()):
+        yield f"The last look at it did not see all: {reason}"
     foreign = node.strays.get("foreign", ())
     if len(foreign) == 1:
         yield f"The domain {foreign[0]} is not of AIWM. It is let be, and takes of the node what AIWM counts as free."

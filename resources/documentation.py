@@ -199,8 +199,8 @@ STATUS: dict[str, Any] = {
     "operation_id": "getVirtualMachineStatus",
     "tags": _MONITORING,
     "summary": "Get the status of a VM",
-    "description": "For polling. `health` is `healthy` where it runs and was seen, `unhealthy` in `error`, and "
-    "`unknown` else.",
+    "description": "For polling. `health` is `healthy` where it runs and was seen by one of the last looks at its "
+    "node, `unhealthy` in `error`, and `unknown` else.",
     "parameters": [VM],
     "responses": {200: answer(VirtualMachineStatus, "The status", examples.STATUS)},
 }

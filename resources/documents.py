@@ -1,14 +1,18 @@
 """A VM as the API shows it, built from one tuple of columns: no model objects on a read."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 import orjson
+from django.conf import settings
 
 from common.times import isoformat
 from resources.models import VirtualMachine
 from resources.states import Status, allowed_actions
+
+SWEEPS = 3
+SLOWEST_SWEEP_SECONDS = 30
 
 # In the order of VmRow's fields.
 COLUMNS = (
@@ -99,11 +103,17 @@ def runtime_document(row: VmRow) -> dict[str, Any]:
     return document
 
 
-def health(row: VmRow) -> str:
-    """`healthy` runs and was seen by the last sweep, `unhealthy` is in error, `unknown` is all else."""
+def health(row: VmRow, now: datetime) -> str:
+    """`healthy` runs and was seen by one of the last sweeps, `unhealthy` is in error, `unknown` is all else."""
     if row.status == Status.ERROR:
         return "unhealthy"
-    return "healthy" if row.status == Status.RUNNING and row.node_online else "unknown"
+    seen = row.node_online and row.last_seen is not None and now - row.last_seen <= _seen_for()
+    return "healthy" if row.status == Status.RUNNING and seen else "unknown"
+
+
+def _seen_for() -> timedelta:
+    """How long a look at a node counts. A sweep takes a while itself where another node hangs."""
+    return timedelta(seconds=SWEEPS * settings.SWEEP_SECONDS + SLOWEST_SWEEP_SECONDS)
 
 
 def status_document(row: VmRow, may_write: bool, now: datetime) -> dict[str, Any]:
@@ -113,7 +123,7 @@ def status_document(row: VmRow, may_write: bool, now: datetime) -> dict[str, Any
         running = row.status == Status.RUNNING
         runtime["uptime"] = max(0, int((now - row.started_at).total_seconds())) if running else 0
         document["runtime"] = runtime
-    document["health"] = health(row)
+    document["health"] = health(row, now)
     if row.last_seen is not None:
         document["lastCheck"] = isoformat(row.last_seen)
     if row.error_message:

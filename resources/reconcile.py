@@ -37,6 +37,10 @@ log = logging.getLogger(__name__)
 
 NODE_LOST = "node_lost"
 
+_OFF_SOMEHOW = (
+    "It is off, and its node cannot tell yet whether that is for a reboot of the node, after which it would be started "
+    "again. Restart it, or stop it."
+)
 
 # A look at one node that takes longer is given up: it answers nobody.
 LOOK_SECONDS = 25.0
@@ -107,8 +111,9 @@ def _settle_node(node: Node, vms: Sequence[VirtualMachine], answer: Observation 
             if node.online:
                 log.warning("node out of reach", extra={"node": node.name, "reason": answer.message})
             sweep.mark_unseen(node)
-        case BackendError():
+        case BackendError():  # health follows from when it was last seen
             log.warning("node could not be observed", extra={"node": node.name, "reason": answer.message})
+            strays.note_unseen(node, answer.message)
         case Exception():
             raise answer
         case _:
@@ -122,7 +127,7 @@ def _seen_lately(node: Node) -> bool:
 
 
 def _settle_seen(node: Node, vms: Sequence[VirtualMachine], seen: Observation) -> None:
-    rebooted = bool(node.boot_id) and seen.boot_id != node.boot_id
+    rebooted = bool(node.boot_id) and seen.boot_id != node.boot_id if seen.boot_id else None
     # The states first: were the worker to die between, the next sweep would still know that the node was rebooted.
     for vm in vms:
         state = seen.domains.get(vm.id)
@@ -130,14 +135,19 @@ def _settle_seen(node: Node, vms: Sequence[VirtualMachine], seen: Observation) -
             settle_observation(vm, state, rebooted)
     # That it was rebooted is remembered for those that were on and have a task now, which is none of their power.
     busy = VirtualMachine.objects.running().filter(node=node, desired_on=True, task__isnull=False)
-    missed = rebooted and busy.exists()
+    missed = bool(rebooted) and busy.exists()
     sweep.mark_seen(node, node.boot_id if missed else seen.boot_id)
     strays.note(node, seen)
     _clean_up_again(node)
 
 
-def settle_observation(vm: VirtualMachine, state: DomainState, rebooted: bool) -> None:
-    """Bring one VM's row to what its node shows."""
+def settle_observation(vm: VirtualMachine, state: DomainState, rebooted: bool | None) -> None:
+    """Bring one VM's row to what its node shows. `rebooted` is None where the node cannot tell."""
+    if rebooted is None and vm.desired_on and state.power is Power.OFF and _was_on(vm):
+        # Called stopped, it would not come on again once it is known that the node was rebooted.
+        if vm.status == Status.RUNNING:
+            _write(vm, {"status": Status.ERROR, "error_message": _OFF_SOMEHOW, "error_reason": NODE_ABSENT}, state)
+        return
     if rebooted and vm.desired_on and state.power is Power.OFF and _was_on(vm):
         _start_again(vm, "The node was restarted; the VM is started again", state)
         return

@@ -1,12 +1,13 @@
 """What lies on a node that no VM or image of ours accounts for. It is told to operators, and never touched.
 
-`foreign` are domains that are not ours. `orphans` are named as a VM's would be, by its id, and there is no such VM: it
-was forgotten while its node was lost, or the database is older than the node. `images` are volumes of images that were
-imported anew or removed since.
+`unseen` says what could not be looked at. `foreign` are domains that are not ours. `orphans` are named as a VM's would
+be, by its id, and there is no such VM: it was forgotten while its node was lost, or the database is older than the
+node. `images` are volumes of images that were imported anew or removed since.
 """
 
 import logging
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -28,14 +29,26 @@ SETTLES_IN = timedelta(seconds=60)
 
 
 def note(node: Node, seen: Observation) -> None:
-    """Keep what was seen, and say so where it is news."""
-    found = _found(seen, _accounted_for(node, seen.unasked))
+    """Keep what was seen, and say so where it is news. Of volumes that could not be seen the last word is kept."""
+    if not seen.volumes_seen:
+        seen = replace(seen, unasked=_with_volumes(node, seen.unasked), images=tuple(node.strays.get("images", ())))
+    _keep(node, _found(seen, _accounted_for(node, seen.unasked)))
+
+
+def note_unseen(node: Node, reason: str) -> None:
+    """The node answered, and could not be looked at."""
+    _keep(node, {**node.strays, "unseen": [reason]})
+
+
+def _keep(node: Node, found: dict[str, Any]) -> None:
     if found == node.strays:
         return
-    before = strays.domains(node)
+    before, unseen = strays.domains(node), node.strays.get("unseen")
     node.strays = found
     _write(node, look=strays.domains(node) != before)
-    if found:
+    if found.get("unseen", unseen) != unseen:
+        log.warning("not all of a node could be seen", extra={"node": node.name, "reason": " ".join(found["unseen"])})
+    if found.keys() - {"unseen"}:
         log.warning("a node has what no VM or image accounts for", extra={"node": node.name, **_counts(found)})
 
 
@@ -44,6 +57,16 @@ def _write(node: Node, look: bool) -> None:
     Node.objects.filter(pk=node.pk).update(strays=node.strays)
     if look:
         devices.look_soon(node)
+
+
+def _with_volumes(node: Node, unasked: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """And the volumes that were seen of strays before."""
+    found = dict(unasked)
+    for vm_id, names in node.strays.get("orphans", {}).items():
+        volumes = [name for name in names if name != f"vm-{vm_id}"]
+        if volumes:
+            found[vm_id] = (*found.get(vm_id, ()), *volumes)
+    return found
 
 
 def _accounted_for(node: Node, vm_ids: Collection[str]) -> set[str]:
@@ -57,6 +80,8 @@ def _accounted_for(node: Node, vm_ids: Collection[str]) -> set[str]:
 def _found(seen: Observation, known: Collection[str]) -> dict[str, Any]:
     orphans = {vm_id: list(names) for vm_id, names in sorted(seen.unasked.items()) if vm_id not in known}
     found: dict[str, Any] = {}
+    if seen.faults:
+        found["unseen"] = list(seen.faults)
     if seen.foreign:
         found["foreign"] = list(seen.foreign[:MOST])
     if orphans:

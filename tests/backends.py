@@ -23,6 +23,7 @@ class ScriptedBackend(MockBackend):
         self.faults: dict[str, BaseException] = {}
         self.states: dict[str, DomainState] = {}
         self.boot_id: str | None = None
+        self.faults_seen: tuple[str, ...] = ()
         self.calls: list[str] = []
 
     def __getattribute__(self, name: str) -> Any:
@@ -49,7 +50,8 @@ class ScriptedBackend(MockBackend):
     def observe(self, node: NodeRef, vms: Sequence[VmSpec]) -> Observation:
         seen = super().observe(node, vms)
         states = {**seen.domains, **{vm.id: self.states[vm.id] for vm in vms if vm.id in self.states}}
-        return replace(seen, domains=states, boot_id=self.boot_id or seen.boot_id)
+        boot_id = seen.boot_id if self.boot_id is None else self.boot_id
+        return replace(seen, domains=states, boot_id=boot_id, faults=self.faults_seen)
 
 
 @contextmanager

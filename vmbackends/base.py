@@ -207,6 +207,9 @@ class Observation:
 
     `foreign` names domains that are not ours. `unasked` has, by the ids of VMs that were not asked for, the names of
     the domain and volumes that are there of them. `images` are the volumes that have a pushed image's name.
+
+    `faults` say what could not be looked at, in sentences for operators: the pool, where `volumes_seen` is False and
+    no volume is among the names, and the boot id, which is empty then.
     """
 
     boot_id: str
@@ -214,6 +217,8 @@ class Observation:
     foreign: tuple[str, ...] = ()
     unasked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     images: tuple[str, ...] = ()
+    volumes_seen: bool = True
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -308,7 +313,8 @@ class Backend(ABC):
 
     @abstractmethod
     def observe(self, node: NodeRef, vms: Sequence[VmSpec]) -> Observation:
-        """The state of all of these VMs in one call. Raises NodeUnreachable."""
+        """The state of all of these VMs in one call. Raises NodeUnreachable, or Refused where not even the domains can
+        be seen."""
 
     def devices_of(self, node: NodeRef, domains: Sequence[str]) -> Mapping[PciAddress, str]:
         """The node's PCI devices that the domains of these names were given, with whose each is. A name that no domain

@@ -98,7 +98,7 @@ def statuses(vm_ids: Iterable[str]) -> list[str]:
 
 def health(vm_id: str) -> str:
     user = Actor.of(User.objects.get(username="tenant"), via="api")
-    return documents.health(find_row(user, vm_id))
+    return documents.health(find_row(user, vm_id), timezone.now())
 
 
 def error(vm_id: str) -> str:

@@ -10,7 +10,7 @@ from lxml import etree
 
 from lab.node import Node
 from tests.hypervisor.guests import IMAGE, guest_spec, node_ref
-from vmbackends.base import GpuSpec, NodeRef, NodeSettings
+from vmbackends.base import GpuSpec, NodeRef, NodeSettings, Power
 from vmbackends.errors import Refused
 from vmbackends.libvirt import LibvirtBackend
 from vmbackends.libvirt.xml.hostdevs import hostdevs
@@ -138,6 +138,25 @@ def removal(node, volume):
 
 def test_a_look_at_a_node_sees_images_by_the_names_that_imports_give(node, old_image):
     assert LibvirtBackend().observe(refs(node), []).images == (old_image,)
+
+
+def test_a_look_at_a_node_sees_its_domains_without_its_pool_or_its_boot_id(node):
+    backend, vm, boot_id = LibvirtBackend(), guest_spec(), node.boot_id
+    xml = node.folder / "somebodys.xml"
+    xml.write_text(trial_xml("somebodys", "qemu", "qemu64", None))
+    node.virsh("define", str(xml))
+    (node.folder / "boot_id").write_text("none\n")
+    try:
+        seen = backend.observe(refs(node, pool="elsewhere"), [vm])
+    finally:
+        (node.folder / "boot_id").write_text(f"{boot_id}\n")
+        node.virsh("undefine", "somebodys")
+    assert (seen.boot_id, seen.volumes_seen, seen.foreign) == ("", False, ("somebodys",))
+    assert seen.domains[vm.id].power is Power.MISSING
+    boot_fault, pool_fault = seen.faults
+    assert boot_fault.startswith("The node's boot id cannot be read")
+    assert pool_fault.startswith("The node has no storage pool elsewhere.")
+    assert backend.observe(refs(node), []).boot_id == boot_id
 
 
 def test_an_image_that_nothing_needs_is_removed(node, old_image):

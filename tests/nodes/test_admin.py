@@ -151,7 +151,7 @@ def test_a_nodes_page_says_what_no_vm_accounts_for_and_what_can_be_done(browser)
     GpuFactory(node=node, device_id="GPU-8")
     page = browser.get(reverse("admin:nodes_node_change", args=[node.pk])).content.decode()
     assert "GPU-8 is a device" not in page
-    assert "What no VM or image accounts for" in page
+    assert "What the last look at it tells" in page
     assert "<li>The domain &lt;b&gt;theirs&lt;/b&gt; is not of AIWM." in page
     assert f"<li>vm-{NOBODY}, vm-{NOBODY}.qcow2: named as of a VM ({NOBODY}) that is not there." in page
     assert "GPU-7 is a device of the domain theirs, and is given to no VM while it is." in page
@@ -160,7 +160,7 @@ def test_a_nodes_page_says_what_no_vm_accounts_for_and_what_can_be_done(browser)
 
 def test_a_nodes_page_says_nothing_where_a_vm_accounts_for_all(browser):
     for path in (reverse("admin:nodes_node_change", args=[NodeFactory().pk]), reverse("admin:nodes_node_add")):
-        assert "What no VM or image accounts for" not in browser.get(path).content.decode()
+        assert "What the last look at it tells" not in browser.get(path).content.decode()
 
 
 def test_what_no_vm_accounts_for_is_no_input(browser):

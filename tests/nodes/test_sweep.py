@@ -25,6 +25,12 @@ def test_it_marks_a_node_seen():
     assert unreachable_node_ids() == set()
 
 
+def test_a_boot_id_that_cannot_be_read_is_no_reboot_and_the_last_one_is_kept():
+    node = NodeFactory(boot_id="boot-1", online=False)
+    assert sweep.mark_seen(node, "") is False
+    assert (again(node).boot_id, again(node).online) == ("boot-1", True)
+
+
 def test_it_tells_one_caller_alone_of_a_reboot():
     node = NodeFactory(boot_id="boot-1")
     assert sweep.mark_seen(node, "boot-1") is False

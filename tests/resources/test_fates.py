@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from accounts.actors import Actor
 from nodes.models import Claim, Node
+from nodes.strays import sentences
 from resources import actions, secrets
 from resources.console import open_console
 from resources.models import ConsoleToken, LogEntry, SecretKind, VirtualMachine, VmSecret
@@ -289,6 +290,61 @@ class TestRunningWithoutATask:
 
         vm.refresh_from_db()
         assert vm.status == Status.STOPPING
+
+
+class TestANodeThatAnswersAndShowsNotAll:
+    def test_one_that_cannot_be_looked_at_changes_no_status_and_is_not_called_well_for_long(
+        self, backend, user, client_of
+    ):
+        seen = timezone.now() - timedelta(days=1)
+        vm = vm_in(user, Status.RUNNING, node=NodeFactory(last_seen=seen))
+        backend.faults["observe"] = Refused("Node node-1 could not look at its domains: out of memory.")
+
+        sweep_all()
+
+        answer = client_of(user).get(f"/resources/{vm.id}/status").json()
+        assert (answer["status"], answer["health"]) == ("running", "unknown")
+        node = Node.objects.get()
+        assert (node.online, node.last_seen) == (True, seen)
+        assert list(sentences(node)) == [
+            "The last look at it did not see all: Node node-1 could not look at its domains: out of memory."
+        ]
+        del backend.faults["observe"]
+        sweep_all()
+        assert Node.objects.get().strays == {}
+
+    def test_without_its_pool_its_vms_are_what_its_domains_are(self, backend, user):
+        vm = vm_in(user, Status.RUNNING)
+        backend.faults_seen = ("The node has no storage pool aiwm.",)
+        backend.states[vm.id] = DomainState(Power.OFF, reason="shut down from within")
+
+        sweep_all()
+
+        vm.refresh_from_db()
+        assert vm.status == Status.STOPPED
+        assert Node.objects.get().strays == {"unseen": ["The node has no storage pool aiwm."]}
+
+    @pytest.mark.parametrize(("boot_id", "status"), [("before", Status.STOPPED), ("after", Status.DEPLOYING)])
+    def test_whether_it_was_rebooted_is_asked_again_where_it_cannot_tell(self, backend, user, boot_id, status):
+        backend.boot_id = "before"
+        vm = vm_in(user, Status.RUNNING)
+        sweep_all()
+        backend.boot_id = ""
+        backend.states[vm.id] = DomainState(Power.OFF)
+
+        sweep_all()
+        vm.refresh_from_db()
+        version = vm.version
+        assert (vm.status, vm.desired_on) == (Status.ERROR, True)
+        assert "cannot tell yet" in vm.error_message
+        sweep_all()
+        vm.refresh_from_db()
+        assert vm.version == version, "what is no news is not written"
+
+        backend.boot_id = boot_id
+        sweep_all()
+        vm.refresh_from_db()
+        assert (vm.status, vm.error_message) == (status, "")
 
 
 class TestTheNodesReturn:

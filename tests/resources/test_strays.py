@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from nodes.strays import summary
 from resources import strays
 from resources.models import VirtualMachine
 from tasks.models import Task, TaskStatus
@@ -84,6 +85,27 @@ def test_other_domains_are_looked_at_for_gpus_and_other_volumes_are_not(node):
     assert Task.objects.count() == 2
     strays_of(node)
     assert Task.objects.count() == 2  # the one that waits will see this as well
+
+
+def test_of_volumes_that_cannot_be_seen_the_last_word_is_kept(node):
+    image, named = "image-debian-12-0123456789ab.qcow2", (f"vm-{NOBODY}", f"vm-{NOBODY}.qcow2")
+    before = strays_of(node, images=(image,), **{f"vm{NOBODY}": named})
+
+    def without_volumes(**unasked):
+        strays.note(node, Observation("boot", {}, unasked=unasked, volumes_seen=False, faults=("No pool.",)))
+        node.refresh_from_db()
+        return node.strays
+
+    assert without_volumes(**{NOBODY: named[:1]}) == {**before, "unseen": ["No pool."]}
+    assert without_volumes() == {**before, "orphans": {NOBODY: [named[1]]}, "unseen": ["No pool."]}
+    assert strays_of(node) == {}
+
+
+def test_what_cannot_be_seen_is_told(node, caplog):
+    strays.note_unseen(node, "Out of memory.")
+    strays.note_unseen(node, "Out of memory.")
+    assert [record.reason for record in caplog.records] == ["Out of memory."]
+    assert summary(node) == ["not all seen"]
 
 
 def test_news_alone_is_written(node, django_assert_num_queries, caplog):

@@ -1,6 +1,9 @@
 """GET /resources/:id/status, logs, metrics, metrics/history and console: who may, and the answers' shape"""
 
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
 
 from accounts.models import Role
 from resources.models import ConsoleToken
@@ -68,6 +71,14 @@ def test_the_health_follows_the_status(client_of, status, health):
     user = UserFactory()
 
     assert client_of(user).get(f"/resources/{own_vm(user, status).id}/status").json()["health"] == health
+
+
+@pytest.mark.parametrize(("seen_before_s", "health"), [(115, "healthy"), (125, "unknown"), (86_400, "unknown")])
+def test_one_whose_node_was_not_seen_by_any_of_the_last_sweeps_is_not_called_healthy(client_of, seen_before_s, health):
+    user = UserFactory()
+    vm = own_vm(user, node=NodeFactory(last_seen=timezone.now() - timedelta(seconds=seen_before_s)))
+
+    assert client_of(user).get(f"/resources/{vm.id}/status").json()["health"] == health
 
 
 def test_a_locked_vm_names_its_task_and_allows_nothing(client_of):

@@ -81,8 +81,8 @@ class LibvirtBackend(Backend):
             return inventory.probe(connection, node)
 
     def observe(self, node: NodeRef, vms: Sequence[VmSpec]) -> Observation:
-        with self._at(node, "look at its domains") as at:
-            return observe(at.connection, at.pool, vms)
+        with self._connections.at(node, "look at its domains") as connection:
+            return observe(connection, node, vms)
 
     def devices_of(self, node: NodeRef, domains: Sequence[str]) -> Mapping[PciAddress, str]:
         with self._connections.at(node, "look at the devices of its domains") as connection:

@@ -5,19 +5,23 @@ from dataclasses import replace
 
 import libvirt
 
-from vmbackends.base import DomainState, Observation, Power, VmSpec
+from vmbackends.base import DomainState, NodeRef, Observation, Power, VmSpec
+from vmbackends.errors import Refused
 from vmbackends.libvirt import trial
 from vmbackends.libvirt.boot import boot_id
-from vmbackends.libvirt.handles import Connection, Pool
+from vmbackends.libvirt.errors import translated
+from vmbackends.libvirt.handles import Connection
 from vmbackends.libvirt.names import domain_uuid, is_image_volume, vm_id_of, vm_id_of_volume
 from vmbackends.libvirt.states import power_of
+from vmbackends.libvirt.volumes import open_pool
 
 MISSING = DomainState(Power.MISSING)
 
 
-def observe(connection: Connection, pool: Pool, vms: Sequence[VmSpec]) -> Observation:
-    """A running guest is taken for booted: only a look at the one VM asks it."""
-    boot = boot_id(connection)
+def observe(connection: Connection, node: NodeRef, vms: Sequence[VmSpec]) -> Observation:
+    """A running guest is taken for booted: only a look at the one VM asks it. Domains are seen without a pool, too."""
+    faults: list[str] = []
+    boot = _boot(connection, node, faults)
     states: dict[str, DomainState] = {}  # by the VM's id
     names: dict[str, list[str]] = {}
     foreign: list[str] = []
@@ -32,20 +36,42 @@ def observe(connection: Connection, pool: Pool, vms: Sequence[VmSpec]) -> Observ
         power, reason = power_of(fields["state.state"], fields["state.reason"])
         states[vm_id] = DomainState(power, booted=power is Power.RUNNING, reason=reason)
         names[vm_id] = [name]
+    volumes = _volumes(connection, node, faults)
     images: list[str] = []
-    for volume in pool.listAllVolumes(0):
-        vm_id = vm_id_of_volume(volume.name())
+    for volume in volumes or ():
+        vm_id = vm_id_of_volume(volume)
         if vm_id is not None:
-            names.setdefault(vm_id, []).append(volume.name())
-        elif is_image_volume(volume.name()):
-            images.append(volume.name())
+            names.setdefault(vm_id, []).append(volume)
+        elif is_image_volume(volume):
+            images.append(volume)
     return Observation(
         boot_id=boot,
         domains={vm.id: with_address(states.get(vm.id, MISSING), vm) for vm in vms},
         foreign=tuple(sorted(foreign)),
         unasked={vm_id: tuple(sorted(names[vm_id])) for vm_id in names.keys() - {vm.id for vm in vms}},
         images=tuple(sorted(images)),
+        volumes_seen=volumes is not None,
+        faults=tuple(faults),
     )
+
+
+def _boot(connection: Connection, node: NodeRef, faults: list[str]) -> str:
+    try:
+        with translated(node, "tell its boot id", answers=connection.isAlive):
+            return boot_id(connection)
+    except Refused as e:
+        faults.append(f"{e.message} Until it can be, what a reboot of the node turns off is not started again.")
+        return ""
+
+
+def _volumes(connection: Connection, node: NodeRef, faults: list[str]) -> list[str] | None:
+    """The names of those in the node's pool; None where it cannot be opened."""
+    try:
+        with translated(node, "look into its storage pool", answers=connection.isAlive):
+            return [volume.name() for volume in open_pool(connection, node.settings.pool).listAllVolumes(0)]
+    except Refused as e:
+        faults.append(e.message)
+        return None
 
 
 def with_address(state: DomainState, vm: VmSpec) -> DomainState:
