@@ -1,13 +1,15 @@
 """What guests write to their serial consoles: read on their nodes by workers, kept so that it can be shown at once.
 
-Of each VM the newest lines are kept, in one row. A console that has not grown is not read again.
+Of each VM the newest lines are kept, in one row. A console that has not grown is not read again. What was read and does
+not reach back to the guest's start comes behind what is kept, so that a long run loses nothing of it.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from django.db.models import Q
+from django.utils import timezone
 
 from common.db import atomic
 from nodes.models import Node
@@ -21,6 +23,8 @@ from vmbackends.base import ConsoleTail, LogLine
 from vmbackends.errors import BackendError
 
 log = logging.getLogger(__name__)
+
+Row = tuple[float, str]  # a moment, and what was written then
 
 MOST_LINES = 1000
 LOOK_SECONDS = 40.0
@@ -78,13 +82,29 @@ def _reading(node: Node) -> Callable[[], Mapping[str, ConsoleTail]] | None:
 
 def _keep(tails: Mapping[str, ConsoleTail]) -> None:
     for vm_id, tail in tails.items():
-        _write(vm_id, tail.size_bytes, _rows(tail.lines))
+        _write(vm_id, tail)
 
 
 @atomic
-def _write(vm_id: str, size_bytes: int, rows: Sequence[Sequence[object]]) -> None:
-    GuestConsole.objects.update_or_create(vm_id=vm_id, defaults={"lines": rows, "size_bytes": size_bytes})
+def _write(vm_id: str, tail: ConsoleTail) -> None:
+    rows = [(line.timestamp.timestamp(), line.message[:1000]) for line in tail.lines]
+    if not tail.dated:
+        kept = GuestConsole.objects.filter(vm_id=vm_id).values_list("lines", flat=True).first() or []
+        rows = _joined([(at, text) for at, text in kept], rows)[-MOST_LINES:]
+    GuestConsole.objects.update_or_create(vm_id=vm_id, defaults={"lines": rows, "size_bytes": tail.size_bytes})
 
 
-def _rows(lines: Iterable[LogLine]) -> list[list[object]]:
-    return [[line.timestamp.timestamp(), line.message[:1000]] for line in lines]
+def _joined(kept: Sequence[Row], read: Sequence[Row]) -> list[Row]:
+    """What is kept, and what of that which was read is not among it: it begins anywhere in what is kept, or behind. It
+    is no older than what is kept, and not from the future."""
+    before, texts = [text for _, text in kept], [text for _, text in read]
+    again = next((n for n in range(min(len(kept), len(read)), 0, -1) if _overlaps(before[-n:], texts[:n])), 0)
+    now = timezone.now().timestamp()
+    newest = kept[-1][0] if kept else 0.0
+    if again:  # the last of those kept may have been half a line when it was read
+        kept, read = kept[:-1], [(newest, texts[again - 1]), *read[again:]]
+    return [*kept, *((min(max(at, newest), now), text) for at, text in read)]
+
+
+def _overlaps(end: Sequence[str], beginning: Sequence[str]) -> bool:
+    return end[:-1] == beginning[:-1] and beginning[-1].startswith(end[-1])

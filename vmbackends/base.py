@@ -258,10 +258,14 @@ class LogLine:
 
 @dataclass(frozen=True)
 class ConsoleTail:
-    """The newest lines of a guest's serial console, oldest first, and how long all of it was when it was read."""
+    """The newest lines of a guest's serial console, oldest first, and how long all of it was when it was read.
+
+    Not `dated`: nothing that was read says when its guest was started, so that the lines are at least as old as told.
+    """
 
     size_bytes: int
     lines: tuple[LogLine, ...]
+    dated: bool = True
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 import pytest
 
 from nodes.models import Node, NodeImage
-from resources import reconcile
+from resources import guest_console, reconcile
 from resources.models import VirtualMachine, VmSecret
+from resources.specs import vm_spec
 from tests.factories import ImageFactory, NodeFactory, UserFactory, create_body, vm_config
 from tests.hypervisor.guests import IMAGE, node_ref
 from tests.hypervisor.work import work
+from vmbackends import get_backend
 from vmbackends.libvirt import LibvirtBackend
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -74,3 +76,41 @@ def test_one_that_is_stopped_by_hand_is_seen_stopped(client_of, node, lab_nodes)
     lab.virsh("destroy", f"vm-{made.data['_id']}")
     reconcile.sweep_node(Node.objects.get(pk=node.pk))
     assert client.get(f"/resources/{made.data['_id']}").json()["status"] == "stopped"
+
+
+def test_what_a_guest_wrote_is_kept_however_much_it_writes_and_its_vm_is_seen_without_the_pool(
+    client_of, node, lab_nodes
+):
+    lab, client = lab_nodes[0], client_of(UserFactory())
+    config = vm_config(osImage="debian-12", vcpus=1, ramMB=512, diskGB=10)
+    vm = client.post("/resources", create_body(node, config=config), format="json").data["_id"]
+    client.post(f"/resources/{vm}/start")
+    work()
+
+    def logs():
+        guest_console.read_all()
+        return [line["message"] for line in client.get(f"/resources/{vm}/logs?limit=1000").json()["logs"]]
+
+    def booted():
+        (row,) = VirtualMachine.objects.select_related("node", "organization")
+        return get_backend().domain(node_ref(lab), vm_spec(row)).booted
+
+    before = logs()
+    assert any("finished at" in line for line in before)
+    file = lab.pool / f"vm-{vm}-console.log"
+    with file.open("a") as console:
+        console.write("x" * 300_000 + "\nmuch more\n")
+    assert set(before) < set(logs()), "what was read last does not reach back to the start"
+    assert booted()
+    file.rename(f"{file}.0")  # as virtlogd does
+    file.write_text("and more\n")
+    assert {*before, "much more", "and more"} <= set(logs())
+
+    Node.objects.update(pool="elsewhere")
+    reconcile.sweep_all()
+    assert client.get(f"/resources/{vm}/status").json()["health"] == "healthy"
+    lab.virsh("destroy", f"vm-{vm}")
+    reconcile.sweep_all()
+    assert client.get(f"/resources/{vm}/status").json()["status"] == "stopped"
+    (unseen,) = Node.objects.get(name=lab.name).strays["unseen"]
+    assert unseen.startswith("The node has no storage pool elsewhere.")

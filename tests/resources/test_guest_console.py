@@ -1,8 +1,10 @@
 """Consoles that only workers can read are kept, so that the API can show them at once."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.utils import timezone
 
 from resources import guest_console, logs
 from resources.models import GuestConsole
@@ -114,3 +116,69 @@ def test_what_is_told_of_one_node_is_told_of_it_alone(consoles, vm):
     consoles.write(other, "unheard")
     guest_console.read_all()
     assert [set(asked) for asked in consoles.asked] == [{vm.id}]
+
+
+# What does not reach back to the guest's start
+
+
+def undated(consoles, vm, size, *texts, at=BOOT):
+    consoles.texts[vm.id] = (size, [LogLine(at, "info", text) for text in texts])
+
+
+@pytest.fixture
+def cut_off(consoles, vm, monkeypatch):
+    """What is read from now on comes behind what was read before."""
+    consoles.write(vm, "one", "two", "thr")
+    guest_console.read_all()
+    backend = get_backend()
+    tails = backend.console_tails
+    backend.console_tails = lambda *args: {vm_id: replace(tail, dated=False) for vm_id, tail in tails(*args).items()}
+
+
+def kept():
+    return [((at - BOOT.timestamp()), text) for at, text in GuestConsole.objects.get().lines]
+
+
+@pytest.mark.usefixtures("cut_off")
+def test_nothing_read_takes_nothing_away(consoles, vm):
+    undated(consoles, vm, 300_000)
+    guest_console.read_all()
+    assert kept() == [(0, "one"), (1, "two"), (2, "thr")]
+    assert GuestConsole.objects.get().size_bytes == 300_000
+
+
+@pytest.mark.usefixtures("cut_off")
+@pytest.mark.parametrize(
+    ("texts", "shown"),
+    [
+        (("two", "three", "four"), ["one", "two", "three", "four"]),
+        (("one", "two", "thr", "four"), ["one", "two", "thr", "four"]),
+        (("four", "five"), ["one", "two", "thr", "four", "five"]),
+        (("two", "thr"), ["one", "two", "thr"]),
+        (("thr", "one", "two"), ["one", "two", "thr", "one", "two"]),
+    ],
+)
+def test_what_is_read_comes_behind_what_is_kept_and_nothing_twice(consoles, vm, texts, shown):
+    undated(consoles, vm, 300_000, *texts)
+    guest_console.read_all()
+    assert [text for _, text in kept()] == shown
+
+
+@pytest.mark.usefixtures("cut_off")
+def test_it_is_no_older_than_what_is_kept_and_not_from_the_future(consoles, vm):
+    undated(consoles, vm, 300_000, "early")
+    guest_console.read_all()
+    undated(consoles, vm, 300_001, "early", "late", at=BOOT + timedelta(days=70_000))
+    before = timezone.now()
+    guest_console.read_all()
+    (*_, (early, _), (late, _)) = GuestConsole.objects.get().lines
+    assert early == BOOT.timestamp() + 2
+    assert before.timestamp() <= late <= timezone.now().timestamp()
+
+
+@pytest.mark.usefixtures("cut_off")
+def test_of_all_of_it_the_newest_are_kept(consoles, vm):
+    for first in range(0, 3000, 700):
+        undated(consoles, vm, first + 1, *(str(n) for n in range(first, first + 1000)))
+        guest_console.read_all()
+    assert [text for _, text in kept()] == [str(n) for n in range(2800, 3800)]

@@ -250,14 +250,17 @@ class LibvirtBackend(Backend):
     ) -> Mapping[str, ConsoleTail]:
         with self._at(node, "read the consoles of its guests") as at:
             found = {
-                vm.id: console.read_tail(at.connection, at.pool, names.console_volume(vm.id), known, most_lines)
+                vm.id: console.read_tail(
+                    at.connection, at.pool, names.console_volume(vm.id), vm.power.since, known, most_lines
+                )
                 for vm, known in vms.items()
             }
             return {vm_id: tail for vm_id, tail in found.items() if tail is not None}
 
     def guest_log(self, node: NodeRef, vm: VmSpec, since: datetime | None, limit: int) -> Sequence[LogLine]:
         with self._at(node, "read its console", vm) as at:
-            return console.read_lines(at.connection, at.pool, names.console_volume(vm.id), since, limit)
+            name = names.console_volume(vm.id)
+            return console.read_lines(at.connection, at.pool, name, vm.power.since, since, limit)
 
     # What the methods share
 

@@ -19,7 +19,7 @@ def has_booted(connection: Connection, pool: Pool, domain: Domain, vm: VmSpec) -
         case "agent":
             return has_agent(domain)
         case "cloud-init":
-            return console.is_done(console.read_boot(connection, pool, names.console_volume(vm.id)))
+            return console.has_finished(connection, pool, names.console_volume(vm.id))
         case _:
             return datetime.now(UTC) - vm.power.since >= STAYS_ON
 

@@ -2,6 +2,8 @@
 
 Before each start a line is put there, so that one boot can be told from the one before, and its lines from one another
 in time: the kernel stamps its own with seconds since its start, and those without a stamp are as old as the one before.
+What was read may hold no such line, of a guest that has written much since or whose file virtlogd has begun anew; all
+of it is of the last start then.
 """
 
 import re
@@ -37,11 +39,20 @@ def begin(connection: Connection, pool: Pool, name: str, now: datetime) -> None:
     append(connection, ensure_raw(pool, name), line.encode())
 
 
-def read_boot(connection: Connection, pool: Pool, name: str) -> bytes:
-    """What was written since the last start, or the end of it where that is very long."""
-    content = _tail(connection, pool, name)
-    starts = list(_START.finditer(content))
-    return content[starts[-1].end() :] if starts else content
+def has_finished(connection: Connection, pool: Pool, name: str) -> bool:
+    """Whether cloud-init has said its last word since the last start, however much was written before and after it."""
+    volume = find(pool, name)
+    if volume is None:
+        return False
+    length = size(volume)
+    for most in (_READ_BYTES, LONGEST_BYTES):
+        content = download(connection, volume, max(0, length - most))
+        starts = list(_START.finditer(content))
+        if is_done(content[starts[-1].end() :] if starts else content):
+            return True
+        if starts or length <= most:
+            break
+    return False
 
 
 def is_done(boot: bytes) -> bool:
@@ -49,24 +60,33 @@ def is_done(boot: bytes) -> bool:
     return _CLOUD_INIT_DONE.search(boot) is not None
 
 
-def read_lines(connection: Connection, pool: Pool, name: str, since: datetime | None, limit: int) -> Sequence[LogLine]:
-    """The newest lines since then, oldest first."""
-    lines = [line for line in parse(_tail(connection, pool, name)) if since is None or line.timestamp >= since]
-    return lines[-limit:] if limit else []
+def read_lines(
+    connection: Connection, pool: Pool, name: str, began: datetime, since: datetime | None, limit: int
+) -> Sequence[LogLine]:
+    """The newest lines since then, oldest first. `began` is as in `read_tail`."""
+    tail = read_tail(connection, pool, name, began, None, limit)
+    return [line for line in tail.lines if since is None or line.timestamp >= since] if tail else []
 
 
 def read_tail(
-    connection: Connection, pool: Pool, name: str, known_bytes: int | None, most_lines: int
+    connection: Connection, pool: Pool, name: str, began: datetime, known_bytes: int | None, most_lines: int
 ) -> ConsoleTail | None:
-    """None where it is not there, or as long as it was known to be."""
+    """None where it is not there, or as long as it was known to be. `began` is when the guest was started, for what
+    does not say so itself."""
     volume = find(pool, name)
     if volume is None:
         return None
     length = size(volume)
     if length == known_bytes:
         return None
-    content = download(connection, volume, max(0, length - _READ_BYTES))
-    return ConsoleTail(length, tuple(parse(content))[-most_lines:])
+    offset = max(0, length - _READ_BYTES)
+    content = download(connection, volume, offset)
+    lines = list(parse(content))
+    dated = bool(lines)
+    if not dated:
+        whole_lines = content.partition(b"\n")[2] if offset else content
+        lines = list(_lines_of_boot(whole_lines, began))
+    return ConsoleTail(length, tuple(lines[-most_lines:] if most_lines else ()), dated)
 
 
 def parse(content: bytes) -> Iterator[LogLine]:
@@ -101,10 +121,3 @@ def _moment(text: bytes) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo and _FIRST_YEAR <= moment.year < _LAST_YEAR else None
-
-
-def _tail(connection: Connection, pool: Pool, name: str) -> bytes:
-    volume = find(pool, name)
-    if volume is None:
-        return b""
-    return download(connection, volume, max(0, size(volume) - _READ_BYTES))

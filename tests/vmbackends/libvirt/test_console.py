@@ -6,7 +6,8 @@ import pytest
 
 pytest.importorskip("libvirt")
 
-from vmbackends.libvirt.console import is_done, parse
+from vmbackends.libvirt import console
+from vmbackends.libvirt.console import has_finished, is_done, parse, read_lines, read_tail
 
 BOOT = datetime(2025, 12, 3, 12, tzinfo=UTC)
 START = b"\n=== AIWM: power on at 2025-12-03T12:00:00+00:00 ===\n"
@@ -72,3 +73,79 @@ def test_what_a_guest_makes_up_stops_nobody_from_reading():
     assert lines(b"=== AIWM: power on at 9999-12-31T23:59:59+00:00 ===\nx\n") == []
     (*_, last) = parse(START + b"[999999999.0] beyond all calendars\n")
     assert last.timestamp.year < 2200
+
+
+# Of a guest that writes more than is read at once
+
+DONE = b"Cloud-init v. 22.4.2 finished at Wed, 03 Dec 2025 12:00:20 +0000. Datasource DataSourceNoCloud\n"
+MUCH = b"[   99.000000] out of memory\n" * 10_000
+FILE = (None, None, "vm-console.log")
+
+
+@pytest.fixture
+def file(monkeypatch):
+    """A console's file on its node, and how many bytes of it have been read."""
+
+    class File:
+        content = b""
+        read = 0
+
+    def download(connection, file, offset):
+        file.read += len(file.content) - offset
+        return file.content[offset:]
+
+    monkeypatch.setattr(console, "find", lambda pool, name: File)
+    monkeypatch.setattr(console, "size", lambda file: len(file.content))
+    monkeypatch.setattr(console, "download", download)
+    return File
+
+
+def test_without_a_start_lines_count_from_when_the_guest_was_started(file):
+    file.content = START + MUCH + b"login:\n"
+    tail = read_tail(*FILE, BOOT, None, 2)
+    assert [line.message for line in tail.lines] == ["[   99.000000] out of memory", "login:"]
+    assert {line.timestamp for line in tail.lines} == {BOOT + timedelta(seconds=99)}
+    assert (tail.size_bytes, tail.dated) == (len(file.content), False)
+    assert read_lines(*FILE, BOOT, None, 2) == list(tail.lines)
+    assert read_lines(*FILE, BOOT, BOOT + timedelta(seconds=100), 2) == []
+
+
+def test_a_line_that_was_cut_off_at_its_beginning_is_left_out(file):
+    file.content = START + MUCH
+    assert {line.message for line in read_tail(*FILE, BOOT, None, 10_000).lines} == {"[   99.000000] out of memory"}
+
+
+def test_a_file_that_virtlogd_began_anew_is_read_from_its_beginning(file):
+    file.content = b"one\ntwo\n"
+    tail = read_tail(*FILE, BOOT, None, 10)
+    assert ([line.message for line in tail.lines], tail.dated) == (["one", "two"], False)
+
+
+def test_one_that_says_when_it_was_started_is_dated(file):
+    file.content = START + b"one\n"
+    tail = read_tail(*FILE, BOOT - timedelta(days=1), None, 10)
+    assert (tail.dated, tail.lines[0].timestamp) == (True, BOOT)
+    assert read_tail(*FILE, BOOT, len(file.content), 10) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "done"),
+    [
+        (START + DONE, True),
+        (START + MUCH + DONE, True),
+        (START + DONE + MUCH, True),
+        (DONE + MUCH, True),  # begun anew since
+        (START + MUCH, False),
+        (START + DONE + START + MUCH, False),
+        (START + DONE + MUCH + START, False),
+    ],
+)
+def test_a_guest_that_writes_much_is_seen_to_have_booted(file, content, done):
+    file.content = content
+    assert has_finished(*FILE) is done
+
+
+def test_no_more_is_read_than_tells(file):
+    file.content = START + MUCH + DONE
+    assert has_finished(*FILE)
+    assert file.read < len(MUCH)
