@@ -24,6 +24,7 @@ from nodes.queries import node_ref
 from resources.looks import Looks
 from resources.metrics_history import Point, averaged, history
 from resources.models import MetricsHour, VirtualMachine
+from resources.settle import GUEST_PAUSED
 from resources.specs import vm_spec, vm_specs
 from resources.states import Status
 from vmbackends import get_backend
@@ -68,7 +69,7 @@ def current(vm: VirtualMachine) -> dict[str, Any]:
     """
     if vm.status == Status.RUNNING:
         document = _computed(vm) or _fresh(vm) or _unknown(vm, _why_unknown(vm))
-    elif vm.status == Status.ERROR and vm.error_reason:
+    elif vm.status == Status.ERROR and vm.error_reason not in ("", GUEST_PAUSED):
         document = _unknown(vm, vm.error_message)
     else:
         document = _at_rest(vm)

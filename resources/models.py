@@ -105,7 +105,7 @@ class VirtualMachine(ShellVerbs, models.Model):
     started_at = models.DateTimeField(null=True)
     stopped_at = models.DateTimeField(null=True)
     error_message = models.CharField(max_length=1000, blank=True, default="")
-    # Why it is in `error`, where reconciliation may put that right by itself: "node_absent".
+    # Why it is in `error`, where reconciliation may put that right by itself: `resources.settle.PASSING`.
     error_reason = models.CharField(max_length=30, blank=True, default="")
     task = models.ForeignKey(Task, null=True, on_delete=models.PROTECT, related_name="+")
     version = models.PositiveIntegerField(default=1)

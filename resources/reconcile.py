@@ -23,7 +23,7 @@ from nodes.queries import node_ref
 from resources import console, logs, strays, vlans
 from resources.looks import Looks, Noticed
 from resources.models import VirtualMachine
-from resources.settle import NODE_ABSENT
+from resources.settle import GUEST_PAUSED, NODE_ABSENT, NODE_LOST, PASSING
 from resources.specs import vm_specs
 from resources.states import Status
 from tasks import pulse
@@ -35,7 +35,6 @@ from vmbackends.errors import BackendError, NodeUnreachable, NotAsked
 
 log = logging.getLogger(__name__)
 
-NODE_LOST = "node_lost"
 
 _OFF_SOMEHOW = (
     "It is off, and its node cannot tell yet whether that is for a reboot of the node, after which it would be started "
@@ -145,7 +144,7 @@ def settle_observation(vm: VirtualMachine, state: DomainState, rebooted: bool | 
     """Bring one VM's row to what its node shows. `rebooted` is None where the node cannot tell."""
     if rebooted is None and vm.desired_on and state.power is Power.OFF and _was_on(vm):
         # Called stopped, it would not come on again once it is known that the node was rebooted.
-        if vm.status == Status.RUNNING:
+        if vm.status == Status.RUNNING or vm.error_reason == GUEST_PAUSED:
             _write(vm, {"status": Status.ERROR, "error_message": _OFF_SOMEHOW, "error_reason": NODE_ABSENT}, state)
         return
     if rebooted and vm.desired_on and state.power is Power.OFF and _was_on(vm):
@@ -161,12 +160,12 @@ def settle_observation(vm: VirtualMachine, state: DomainState, rebooted: bool | 
 
 
 def _was_on(vm: VirtualMachine) -> bool:
-    return vm.status == Status.RUNNING or (vm.status == Status.ERROR and vm.error_reason in (NODE_ABSENT, NODE_LOST))
+    return vm.status == Status.RUNNING or (vm.status == Status.ERROR and vm.error_reason in PASSING)
 
 
 def _columns_for(vm: VirtualMachine, state: DomainState) -> Mapping[str, Any]:
     now = timezone.now()
-    came_back = vm.status == Status.ERROR and vm.error_reason in (NODE_ABSENT, NODE_LOST)
+    came_back = vm.status == Status.ERROR and vm.error_reason in PASSING
     well = {"error_message": "", "error_reason": ""}
     if vm.status == Status.RUNNING or came_back or vm.status == Status.STOPPED:
         match state.power:
@@ -182,7 +181,10 @@ def _columns_for(vm: VirtualMachine, state: DomainState) -> Mapping[str, Any]:
             case Power.CRASHED | Power.MISSING if vm.status == Status.STOPPED:
                 return {}  # off it is, and its start defines it anew; a node tells how it went off until then
             case Power.PAUSED | Power.CRASHED | Power.MISSING:
-                return {"status": Status.ERROR, "error_message": _why(state), "error_reason": ""}
+                why, reason = _why(state), GUEST_PAUSED if state.power is Power.PAUSED else ""
+                if (vm.error_message, vm.error_reason) == (why, GUEST_PAUSED):
+                    return {}  # paused still
+                return {"status": Status.ERROR, "error_message": why, "error_reason": reason}
     return {}
 
 

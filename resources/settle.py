@@ -15,8 +15,11 @@ from resources.models import VirtualMachine
 from resources.states import Status
 from tasks.models import Task, TaskStatus
 
-# Why a VM is in `error`, where its node's return puts it right.
+# Why a VM is in `error`, where what its node shows later puts it right.
 NODE_ABSENT = "node_absent"
+NODE_LOST = "node_lost"
+GUEST_PAUSED = "guest_paused"
+PASSING = (NODE_ABSENT, NODE_LOST, GUEST_PAUSED)
 
 
 def release(task: Task, **columns: Any) -> bool:

@@ -167,7 +167,7 @@ def measured(*vms):
     return get_backend().metrics(node_ref(rows[0].node), [vm_spec(row) for row in rows])
 
 
-def test_one_that_is_paused_for_no_known_reason_is_in_error(lab):
+def test_one_that_is_paused_is_in_error_until_it_goes_on_or_is_stopped_or_restarted(lab):
     vms = running(lab, 2)
     for vm in vms:
         lab.virsh("qemu-monitor-command", f"vm-{vm}", "--hmp", "stop")
@@ -185,3 +185,8 @@ def test_one_that_is_paused_for_no_known_reason_is_in_error(lab):
     reconcile.sweep_all()
     assert estate.statuses(vms) == ["stopped", "running"]
     assert "The guest is paused; its power is cut" in estate.log(vms[0])
+
+    for verb, status in (("suspend", "error"), ("resume", "running")):
+        lab.virsh(verb, f"vm-{vms[1]}")
+        reconcile.sweep_all()
+        assert estate.status(vms[1]) == status

@@ -435,6 +435,57 @@ class TestTheNodesReturn:
         assert (vm.status, vm.started_at) == (Status.RUNNING, before)
 
 
+class TestAGuestThatIsPaused:
+    @pytest.fixture
+    def vm(self, backend, user):
+        vm = vm_in(user, Status.RUNNING)
+        self.see(backend, vm, Power.RUNNING)
+        self.see(backend, vm, Power.PAUSED, "paused by hand on its node")
+        assert (vm.status, vm.error_reason) == (Status.ERROR, "guest_paused")
+        return vm
+
+    @staticmethod
+    def see(backend, vm, power, reason=""):
+        backend.states[vm.id] = DomainState(power, booted=True, reason=reason)
+        sweep_all()
+        vm.refresh_from_db()
+
+    def test_it_runs_again_when_it_goes_on(self, backend, vm):
+        before = vm.started_at
+
+        self.see(backend, vm, Power.RUNNING)
+
+        assert (vm.status, vm.started_at, vm.error_message, vm.error_reason) == (Status.RUNNING, before, "", "")
+
+    def test_while_it_is_paused_only_another_reason_is_news(self, backend, vm):
+        version = vm.version
+        self.see(backend, vm, Power.PAUSED, "paused by hand on its node")
+        assert vm.version == version
+        self.see(backend, vm, Power.PAUSED, "paused by its watchdog")
+        assert (vm.version, "by its watchdog" in vm.error_message) == (version + 1, True)
+
+    def test_it_is_stopped_where_it_was_powered_off_there(self, backend, vm):
+        self.see(backend, vm, Power.OFF)
+        assert (vm.status, vm.desired_on, vm.error_reason) == (Status.STOPPED, False, "")
+
+    @pytest.mark.parametrize("power", [Power.CRASHED, Power.MISSING])
+    def test_what_it_has_come_to_else_stays(self, backend, vm, power):
+        self.see(backend, vm, power)
+        assert (vm.status, vm.error_reason) == (Status.ERROR, "")
+        self.see(backend, vm, Power.RUNNING)
+        assert vm.status == Status.ERROR
+
+    def test_after_a_reboot_of_its_node_it_is_started_again(self, backend, vm):
+        backend.boot_id = "after-the-reboot"
+        self.see(backend, vm, Power.OFF)
+        assert (vm.status, vm.task.type) == (Status.DEPLOYING, "vm-start")
+
+    def test_where_its_node_cannot_tell_of_a_reboot_it_waits_as_one_that_is_off(self, backend, vm):
+        backend.boot_id = ""
+        self.see(backend, vm, Power.OFF)
+        assert (vm.status, "It is off" in vm.error_message) == (Status.ERROR, True)
+
+
 class TestAFirstDeployThatWasGivenUp:
     """Its guest has had no cloud-init, or has it still: whatever brings it up must also end that."""
 

@@ -175,6 +175,12 @@ def test_an_error_for_its_nodes_absence_is_not_known():
     assert metrics.current(vm)["unavailable"]["memory"] == "Not known whether it runs"
 
 
+def test_a_guest_that_is_paused_uses_nothing():
+    document = metrics.current(vm_row(Status.ERROR, error_reason="guest_paused", error_message="Paused by hand"))
+
+    assert document["metrics"]["cpu"]["usage"] == 0
+
+
 def test_it_shows_the_last_sample_where_only_workers_may_ask(settings):
     settings.VM_BACKEND = FAR
     vm = vm_row()
