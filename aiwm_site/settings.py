@@ -192,7 +192,7 @@ IMAGES_DIR = Path(env.text("IMAGES_DIR", str(VAR_DIR / "images")))
 # A VLAN without a Network row is open to all, or unknown.
 OPEN_VLANS = env.flag("OPEN_VLANS", DEBUG)
 SHUTDOWN_SECONDS = env.number("SHUTDOWN_SECONDS", 60)  # before the power is cut
-BOOT_SECONDS = env.number("BOOT_SECONDS", 300, least=1)  # before a start counts as failed
+BOOT_SECONDS = env.number("BOOT_SECONDS", 300, least=1)  # before a first start counts as failed
 SWEEP_SECONDS = env.number("SWEEP_SECONDS", 30, least=0.1)
 SAMPLE_SECONDS = env.number("SAMPLE_SECONDS", 60, least=1)
 CONSOLE_MINUTES = env.number("CONSOLE_MINUTES", 60, least=1)

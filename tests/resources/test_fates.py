@@ -184,6 +184,45 @@ class TestLaterStartAndRestart:
         assert "delete_disks" not in backend.calls
 
 
+class TestAGuestThatDoesNotSayThatItIsUp:
+    @pytest.fixture(autouse=True)
+    def no_more_time(self, settings):
+        settings.BOOT_SECONDS = 0
+
+    def begin(self, backend, user, action, before, power=Power.RUNNING, **fields):
+        vm = vm_in(user, before, **fields)
+        backend.states[vm.id] = DomainState(power, booted=False, ip_address="192.168.100.10")
+        act(user, vm, action, **({"force": True} if action == "restart" else {}))
+        return run(backend)
+
+    def test_its_first_deploy_fails_and_is_undone(self, backend, user):
+        vm, _ = self.begin(backend, user, "start", Status.QUEUED)
+        assert (vm.status, vm.deployed) == (Status.FAILED, False)
+        assert "The guest did not come up within 0 s" in vm.error_message
+
+    @pytest.mark.parametrize(("action", "before"), [("start", Status.STOPPED), ("restart", Status.RUNNING)])
+    def test_one_that_was_up_before_and_runs_is_started_with_a_warning(self, backend, user, action, before):
+        vm, task = self.begin(backend, user, action, before)
+        assert (vm.status, vm.error_message, task.status) == (Status.RUNNING, "", TaskStatus.SUCCEEDED)
+        (warning,) = LogEntry.objects.filter(vm=vm, level="warning", message__startswith="The guest runs;")
+        assert "did not say that it is up within 0 s" in warning.message
+
+    def test_one_that_has_never_been_up_is_in_error(self, backend, user):
+        vm, _ = self.begin(backend, user, "start", Status.STOPPED, started_at=None)
+        assert vm.status == Status.ERROR
+        assert "did not come up" in vm.error_message
+
+    def test_one_that_does_not_stay_on_is_in_error(self, backend, user):
+        vm, _ = self.begin(backend, user, "start", Status.STOPPED, power=Power.CRASHED)
+        assert vm.status == Status.ERROR
+        assert "did not stay on" in vm.error_message
+
+    def test_it_is_waited_for_as_long_as_any_other(self, backend, user, settings):
+        settings.BOOT_SECONDS = 300
+        vm, _ = self.begin(backend, user, "start", Status.STOPPED)
+        assert vm.status == Status.DEPLOYING
+
+
 class TestStopping:
     @pytest.mark.parametrize("call", STOP_CALLS)
     def test_a_worker_that_dies_is_followed_by_another(self, backend, user, call):
