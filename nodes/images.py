@@ -26,6 +26,7 @@ def image_spec(image: Image) -> ImageSpec:
         tpm=image.tpm,
         windows=image.os_image.startswith("windows-"),
         ready=image.ready,
+        size_bytes=image.size_bytes,
     )
 
 

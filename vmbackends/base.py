@@ -82,7 +82,8 @@ class CloudInitSpec:
 class ImageSpec:
     """An OS image, as a node has it and as its guests want to be run.
 
-    `volume` is its name in the node's pool, of the format qcow2. `firmware` is "bios" or "uefi", `device_model`
+    `volume` is its name in the node's pool, of the format qcow2, and `size_bytes` how long its file is when it is there
+    whole; None takes it as it is. `firmware` is "bios" or "uefi", `device_model`
     "virtio" or "sata" (with an e1000e for the network). `ready` says by what a booted guest is told: "agent" by its
     guest agent, "cloud-init" by what cloud-init writes to the serial console when it is done, "power" by nothing but
     that it stays on.
@@ -94,6 +95,7 @@ class ImageSpec:
     tpm: bool = False
     windows: bool = False
     ready: str = "agent"
+    size_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -342,8 +344,8 @@ class Backend(ABC):
         """Put a qcow2 file into the node's pool as `image.volume`; changes nothing where one of its size is there.
 
         `progress` is told, as it goes, how many bytes of the file have been sent in all. No volume of that name is
-        left behind half-written. Raises NodeUnreachable, Refused, NotSupported, and OSError for a file that cannot be
-        read.
+        left behind half-written, and none is removed that a disk is backed by. Raises NodeUnreachable, Refused,
+        NotSupported, and OSError for a file that cannot be read.
         """
         raise NotSupported(f"{type(self).__name__} keeps no image files: node {node.name} can be sent none.")
 
@@ -356,7 +358,8 @@ class Backend(ABC):
 
     @abstractmethod
     def create_disk(self, node: NodeRef, vm: VmSpec) -> None:
-        """Clone the image and grow it to `disk_gb`; grow one that is there. Never shrinks."""
+        """Clone the image and grow it to `disk_gb`; grow one that is there. Never shrinks. Raises Refused where the
+        image is not there whole."""
 
     @abstractmethod
     def grow_disk(self, node: NodeRef, vm: VmSpec) -> None:

@@ -4,7 +4,7 @@ These functions work on the database of the process that they run in: a test's o
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -39,13 +39,18 @@ IMAGES = {"debian-12": IMAGE, "debian-11": STUBBORN}
 _OURS = re.compile(r"^\s*vm-([0-9a-f]{24})(\S*)", re.MULTILINE)
 
 
-def move_in(labs: Iterable[tuple[str, str, str]]) -> None:
-    """Rows for a user, the images, and nodes of these names, URIs and boot ids."""
+def move_in(labs: Iterable[tuple[str, str, str]], sizes: Mapping[str, int]) -> None:
+    """Rows for a user, the images, which have these sizes, and nodes of these names, URIs and boot ids."""
     UserFactory(username="tenant")
     for os_image, image in IMAGES.items():
-        ImageFactory(os_image=os_image, volume=image.volume, ready=image.ready)
+        ImageFactory(os_image=os_image, volume=image.volume, ready=image.ready, size_bytes=sizes[os_image])
     for name, uri, boot_id in labs:
         NodeFactory(name=name, uri=uri, boot_id=boot_id, domain_type="qemu", cpu_mode="qemu64", images=tuple(IMAGES))
+
+
+def sizes(lab: LabNode) -> dict[str, int]:
+    """In bytes, of the images that were pushed there."""
+    return {os_image: (lab.pool / image.volume).stat().st_size for os_image, image in IMAGES.items()}
 
 
 def create(node: str, os_image: str = "debian-12") -> str:

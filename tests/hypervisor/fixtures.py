@@ -48,7 +48,7 @@ def labs(lab_nodes, push_images):
 def here(settings, transactional_db, labs):
     """The nodes' rows in the test's own database, and the backend in its process. Gives the nodes."""
     settings.VM_BACKEND = {"BACKEND": "vmbackends.libvirt.LibvirtBackend", "OPTIONS": estate.QUICK}
-    estate.move_in([(lab.name, lab.uri, lab.boot_id) for lab in labs])
+    estate.move_in([(lab.name, lab.uri, lab.boot_id) for lab in labs], estate.sizes(labs[0]))
     yield labs
     get_backend()._connections.close()
 

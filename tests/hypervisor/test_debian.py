@@ -32,7 +32,7 @@ def node(settings, labs):
     lab = labs[0]
     LibvirtBackend().push_image(node_ref(lab), IMAGE, debian(), lambda sent: None)
     made = NodeFactory(name=lab.name, uri=lab.uri, domain_type="qemu", cpu_mode="qemu64", boot_id=lab.boot_id)
-    ImageFactory(os_image="debian-12", volume=IMAGE.volume, ready=IMAGE.ready)
+    ImageFactory(os_image="debian-12", volume=IMAGE.volume, ready=IMAGE.ready, size_bytes=debian().stat().st_size)
     NodeImage.objects.get_or_create(node=made, os_image="debian-12")
     return made
 

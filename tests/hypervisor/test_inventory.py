@@ -116,6 +116,50 @@ def test_half_an_image_is_none_and_is_sent_again(node, tmp_path):
     LibvirtBackend().remove_image(refs(node), image.volume)
 
 
+@pytest.fixture
+def long_image(tmp_path, boot_sector):
+    """One that takes a while to be sent, and its file."""
+    file = tmp_path / "long.qcow2"
+    file.write_bytes(boot_sector.read_bytes().ljust(2 * 1024**2, b"\0"))
+    return replace(IMAGE, volume="image-debian-12-long.qcow2", size_bytes=file.stat().st_size), file
+
+
+def test_no_disk_is_made_of_half_an_image(node, long_image):
+    image, file = long_image
+    vm = guest_spec(image=image)
+
+    def break_off(sent):
+        with pytest.raises(Refused, match="If it is being sent there, try again when it is; else push it again"):
+            LibvirtBackend().create_disk(refs(node), vm)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        LibvirtBackend().push_image(refs(node), image, file, break_off)
+    assert not {image.volume, f"vm-{vm.id}.qcow2"} & set(node.virsh("vol-list", "aiwm").split())
+
+
+def test_half_an_image_that_a_disk_is_a_clone_of_all_the_same_is_kept(node, long_image):
+    image, file = long_image
+    clone = ("theirs.qcow2", "1G", "--format", "qcow2", "--backing-vol", image.volume, "--backing-vol-format", "qcow2")
+
+    def break_off(sent):
+        if sent > 1024**2:
+            node.virsh("vol-create-as", "aiwm", *clone)
+            raise KeyboardInterrupt
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            LibvirtBackend().push_image(refs(node), image, file, break_off)
+        with pytest.raises(Refused, match=f"1 disks are clones of {image.volume}, the first is theirs.qcow2"):
+            LibvirtBackend().push_image(refs(node), image, file, lambda sent: None)
+        assert (node.pool / image.volume).is_file()
+    finally:
+        node.virsh("vol-delete", "theirs.qcow2", "aiwm")
+    LibvirtBackend().push_image(refs(node), image, file, lambda sent: None)
+    assert (node.pool / image.volume).read_bytes() == file.read_bytes()
+    LibvirtBackend().remove_image(refs(node), image.volume)
+
+
 # An image that is kept no more, and what must keep it on a node
 
 

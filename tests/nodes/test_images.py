@@ -14,11 +14,12 @@ pytestmark = pytest.mark.django_db
 def test_it_is_a_spec():
     image = ImageFactory(
         os_image="windows-server-2022", firmware=Firmware.UEFI, device_model=DeviceModel.SATA, tpm=True,
-        ready=Ready.POWER, volume="image-windows.qcow2",
+        ready=Ready.POWER, volume="image-windows.qcow2", size_bytes=300,
     )  # fmt: skip
     assert image_spec(image) == ImageSpec(
-        volume="image-windows.qcow2", firmware="uefi", device_model="sata", tpm=True, windows=True, ready="power"
-    )
+        volume="image-windows.qcow2", firmware="uefi", device_model="sata", tpm=True, windows=True, ready="power",
+        size_bytes=300,
+    )  # fmt: skip
 
 
 def test_it_reads_many_at_once(django_assert_num_queries):

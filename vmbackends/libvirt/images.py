@@ -1,5 +1,6 @@
 """OS images in a node's pool: the bases of disks, which only a push writes and only an operator removes."""
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -13,6 +14,8 @@ from vmbackends.libvirt.errors import is_missing, is_transport
 from vmbackends.libvirt.handles import Connection, Pool, Volume
 from vmbackends.libvirt.xml.volumes import raw_xml
 
+log = logging.getLogger(__name__)
+
 PREFIX = "image-"
 _CHUNK = 4 * 1024 * 1024
 
@@ -24,11 +27,18 @@ def of(vm: VmSpec) -> ImageSpec:
 
 
 def volume_of(pool: Pool, vm: VmSpec) -> Volume:
-    """The base of a VM's disk. Raises Refused where the node does not have it."""
-    base = volumes.find(pool, of(vm).volume)
+    """The base of a VM's disk. Raises Refused where the node does not have it, or not whole: what is half sent may be
+    broken off, and then goes."""
+    image = of(vm)
+    base = volumes.find(pool, image.volume)
+    push_it = f"manage.py images push {vm.os_image} NODE"
     if base is None:
+        raise Refused(f"The node does not have the image {vm.os_image}. Push it: {push_it}.")
+    there = volumes.size(base)
+    if image.size_bytes is not None and there != image.size_bytes:
         raise Refused(
-            f"The node does not have the image {vm.os_image}. Push it: manage.py images push {vm.os_image} NODE."
+            f"The node has {there} of {image.size_bytes} bytes of the image {vm.os_image}. If it is being sent there, "
+            f"try again when it is; else push it again: {push_it}."
         )
     return base
 
@@ -45,14 +55,16 @@ def push(connection: Connection, pool: Pool, image: ImageSpec, file: Path, progr
     """Send the file, unless it is there whole. Its name says its content, so that none is ever written over.
 
     The volume begins empty and grows with what comes in: one that is as long as the file is whole, and one that is not
-    is of a push that broke off. While another push is at it libvirt refuses to remove it.
+    is of a push that broke off. While another push is at it libvirt refuses to remove it. Raises Refused where one that
+    is not whole is to be replaced, and a disk is a clone of it all the same.
     """
     length = file.stat().st_size
     there = volumes.find(pool, image.volume)
     if there is not None and volumes.size(there) == length:
         progress(length)
         return
-    volumes.remove(pool, image.volume)
+    if there is not None:
+        remove(connection, pool, image.volume)
     if volumes.free_bytes(pool) < length:
         raise Refused(f"The pool {pool.name()} has no room for the image, which needs {length / volumes.GIB:.1f} GB.")
     volume = pool.createXML(raw_xml(image.volume, capacity_bytes=0), 0)
@@ -60,8 +72,18 @@ def push(connection: Connection, pool: Pool, image: ImageSpec, file: Path, progr
         volumes.upload(connection, volume, _chunks(file), length, progress=progress)
         volumes.refresh(pool)  # libvirt learns that it is a qcow2 file, and its capacity
     except BaseException:
-        volumes.remove(pool, image.volume)
+        _discard(connection, pool, volume)
         raise
+
+
+def _discard(connection: Connection, pool: Pool, volume: Volume) -> None:
+    """What this push has made, unless somebody was so quick as to need it. What went wrong is told, and not this."""
+    try:
+        _refuse_in_use(connection, pool, volume)
+    except Refused as e:
+        log.warning("half of an image is kept", extra={"volume": volume.name(), "reason": e.message})
+    else:
+        volumes.remove(pool, volume.name())
 
 
 def remove(connection: Connection, pool: Pool, name: str) -> None:
@@ -71,14 +93,18 @@ def remove(connection: Connection, pool: Pool, name: str) -> None:
         raise Refused(f"{name} is no image.")
     _look_again(pool)
     base = volumes.find(pool, name)
-    if base is None:
-        return
+    if base is not None:
+        _refuse_in_use(connection, pool, base)
+        volumes.remove(pool, name)
+
+
+def _refuse_in_use(connection: Connection, pool: Pool, base: Volume) -> None:
+    name = base.name()
     clones = list(_clones(connection, pool, base))
     if clones:
         raise Refused(f"{len(clones)} disks are clones of {name}, the first is {clones[0]}. Delete their VMs first.")
     if base.path() in domains.paths_in_use(connection):
         raise Refused(f"{name} is in use by a domain that runs. Power it off first.")
-    volumes.remove(pool, name)
 
 
 def _look_again(pool: Pool) -> None:
