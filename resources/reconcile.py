@@ -30,6 +30,7 @@ from tasks import pulse
 from tasks.models import OPEN, Task
 from tasks.queue import abort, enqueue
 from vmbackends import get_backend
+from vmbackends.addresses import usable_ipv4
 from vmbackends.base import DomainState, Observation, Power
 from vmbackends.errors import BackendError, NodeUnreachable, NotAsked
 
@@ -189,7 +190,8 @@ def _columns_for(vm: VirtualMachine, state: DomainState) -> Mapping[str, Any]:
 
 
 def _address(vm: VirtualMachine, state: DomainState) -> dict[str, Any]:
-    return {"ip_address": state.ip_address} if state.ip_address and state.ip_address != vm.ip_address else {}
+    address = usable_ipv4(state.ip_address)
+    return {"ip_address": address} if address and address != vm.ip_address else {}
 
 
 def _why(state: DomainState) -> str:

@@ -14,6 +14,7 @@ from resources import console, guest_console, holdings, logs, secrets
 from resources.models import VirtualMachine
 from resources.states import Status
 from tasks.models import Task, TaskStatus
+from vmbackends.addresses import usable_ipv4
 
 # Why a VM is in `error`, where what its node shows later puts it right.
 NODE_ABSENT = "node_absent"
@@ -86,8 +87,8 @@ def _came_up(task: Task, message: str) -> None:
     columns: dict[str, Any] = {"started_at": now, "stopped_at": None, "desired_on": True}
     if task.state.get("on_since"):
         columns["desired_since"] = datetime.fromisoformat(task.state["on_since"])
-    if task.state.get("ip_address"):
-        columns["ip_address"] = task.state["ip_address"]
+    if address := usable_ipv4(task.state.get("ip_address")):
+        columns["ip_address"] = address
     if release(task, status=Status.RUNNING, error_message="", error_reason="", **columns):
         logs.record(task.subject_id, "info", message)
 

@@ -309,6 +309,23 @@ class TestRunningWithoutATask:
         assert (vm.status, vm.desired_on) == (Status.STOPPED, False)
         assert LogEntry.objects.filter(vm=vm, message__contains="shut down by the guest").exists()
 
+    @pytest.mark.parametrize("address", ["x" * 323, "127.0.0.1", "10.0.0.8:22/<b>"])
+    def test_what_a_guest_says_is_its_address_is_written_only_where_it_is_one(self, backend, user, address):
+        vm = vm_in(user, Status.QUEUED, config={"networkConfig": {"ipMode": "dhcp", "mode": "bridge-vlan"}})
+        backend.states[vm.id] = DomainState(Power.RUNNING, booted=True, ip_address=address)
+        act(user, vm, "start")
+        vm, _ = run(backend)
+        assert (vm.status, vm.ip_address) == (Status.RUNNING, "")
+
+        sweep_all()
+        vm.refresh_from_db()
+        assert (vm.status, vm.ip_address) == (Status.RUNNING, "")
+
+        backend.states[vm.id] = DomainState(Power.RUNNING, booted=True, ip_address="10.0.0.8")
+        sweep_all()
+        vm.refresh_from_db()
+        assert vm.ip_address == "10.0.0.8"
+
     @pytest.mark.parametrize("power", [Power.CRASHED, Power.PAUSED, Power.MISSING])
     def test_one_crashed_paused_or_gone_is_an_error(self, backend, user, power):
         vm = vm_in(user, Status.RUNNING)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import libvirt
 
+from vmbackends.addresses import usable_ipv4
 from vmbackends.base import VmSpec
 from vmbackends.libvirt import console, names
 from vmbackends.libvirt.domains import has_agent
@@ -26,7 +27,10 @@ def has_booted(connection: Connection, pool: Pool, domain: Domain, vm: VmSpec) -
 
 def seen_address(domain: Domain, vm: VmSpec) -> str | None:
     """The IPv4 address that the guest has on its interface, of one that got it by DHCP: from its agent, or from the
-    leases of a network that libvirt itself serves."""
+    leases of a network that libvirt itself serves.
+
+    An agent may answer anything: what is no address of a host is passed over.
+    """
     if vm.network.ip_mode != "dhcp":
         return None
     sources = [libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE]
@@ -42,6 +46,7 @@ def seen_address(domain: Domain, vm: VmSpec) -> str | None:
         for interface in found.values():
             if (interface.get("hwaddr") or "").lower() == vm.network.mac:
                 for address in interface.get("addrs") or ():
-                    if address["type"] == libvirt.VIR_IP_ADDR_TYPE_IPV4:
-                        return str(address["addr"])
+                    usable = usable_ipv4(address["addr"])
+                    if address["type"] == libvirt.VIR_IP_ADDR_TYPE_IPV4 and usable is not None:
+                        return usable
     return None
