@@ -140,9 +140,8 @@ def prune(actor: Actor, node: Node) -> Pruned:
         seen = get_backend().observe(node_ref(node), [])
     volumes = unkept_among(seen.images)
     # In this order: whatever a worker begins or takes up again after this question makes disks of what is kept now.
-    at_work = Task.objects.filter(node_id=node.id, status=TaskStatus.RUNNING, lease_until__isnull=False)
-    if volumes and at_work.exists():
-        raise Conflict(f"A task is at work on {node.name} and may just make a disk. Try again in a minute.")
+    if volumes:
+        _refuse_at_work(node)
     removed, refused = [], []
     for volume in volumes:
         try:
@@ -166,11 +165,16 @@ def _note_pruned(actor: Actor, node: Node, volume: str) -> None:
 
 def remove(actor: Actor, os_image: str) -> None:
     """Remove the image from every node that has it, and then its file. Raises Forbidden, NotFound, Conflict while VMs
-    of it are deployed, and NodeUnavailable or Unsupported for the first node that keeps it."""
+    of it are deployed or a task is at work on a node, and NodeUnavailable or Unsupported for the first node that keeps
+    it."""
     actor.require_operator()
     image = find_image(os_image)
     _refuse_in_use(os_image)
     for node in Node.objects.filter(images__os_image=os_image, lost=False):
+        # In this order: a task that ended before the first question has left its VM deployed, or nothing. And before
+        # each node: the others took their time, in which a VM that was queued may have been started.
+        _refuse_at_work(node)
+        _refuse_in_use(os_image)
         with _node_asked():
             if _removed(node, image):
                 _note_gone(actor, image, node)
@@ -215,6 +219,11 @@ def _refuse_in_use(os_image: str) -> None:
     deployed = use.deployed(os_image)
     if deployed:
         raise Conflict(f"{deployed} deployed VMs are made of {os_image}. Delete them first.")
+
+
+def _refuse_at_work(node: Node) -> None:
+    if Task.objects.filter(node_id=node.id, status=TaskStatus.RUNNING, lease_until__isnull=False).exists():
+        raise Conflict(f"A task is at work on {node.name} and may just make a disk. Try again in a minute.")
 
 
 def _drop_file(volume: str) -> None:

@@ -302,6 +302,38 @@ def test_it_keeps_an_image_of_deployed_vms(disk, backend):
     assert AuditEntry.objects.get(outcome="refused").action == "image.remove"
 
 
+def test_it_keeps_an_image_on_a_node_where_a_disk_may_be_made_of_it(disk, backend):
+    images("import", "debian-12", disk)
+    node = NodeFactory(name="worker-01", images=())
+    images("push", "debian-12", "--all")
+    task = Task.objects.create(
+        type="vm-start", subject_id="a" * 24, node_id=node.id, status=TaskStatus.RUNNING, lease_until=timezone.now()
+    )
+    assert "A task is at work on worker-01" in refusal("remove", "debian-12")
+    assert len(backend.volumes) == node.images.count() == Image.objects.count() == 1
+    task.delete()
+    images("remove", "debian-12")
+    assert backend.volumes == {}
+
+
+def test_a_vm_that_is_started_while_another_node_is_asked_keeps_it_on_its_own(disk, backend, monkeypatch):
+    images("import", "ubuntu-22.04", disk)
+    for name in ("worker-01", "worker-02"):
+        NodeFactory(name=name, images=())
+    images("push", "ubuntu-22.04", "--all")
+    real = backend.remove_image
+
+    def remove_and_start(node, volume):
+        real(node, volume)
+        VirtualMachineFactory(status=Status.RUNNING, node=Node.objects.get(name="worker-02"))
+
+    monkeypatch.setattr(backend, "remove_image", remove_and_start)
+    assert "1 deployed VMs are made of ubuntu-22.04" in refusal("remove", "ubuntu-22.04")
+    assert [name for name, _ in backend.volumes] == ["worker-02"]
+    assert list(NodeImage.objects.values_list("node__name", flat=True)) == ["worker-02"]
+    assert Image.objects.exists()
+
+
 def test_what_a_mock_has_is_its_operators_word(disk):
     node = NodeFactory(images=["debian-12"])
     images("import", "debian-12", disk)
