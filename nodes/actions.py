@@ -11,7 +11,7 @@ from accounts import audit
 from accounts.actors import Actor
 from common.db import atomic
 from common.errors import Conflict, PreconditionFailed
-from nodes import devices, strays
+from nodes import devices
 from nodes.hardware import set_gpus, set_images
 from nodes.models import Gpu, Node, NodeImage
 from nodes.queries import find_node
@@ -168,7 +168,7 @@ def _update(actor: Actor, node_id: str, body: NodePatch, versions: Collection[in
         raise _refusal(node, versions, reason)
     if "gpus" in body.model_fields_set:
         set_gpus(node, body.gpus)
-        if strays.domains(node):
+        if node.strays:
             devices.look_soon(node)
     if "os_images" in body.model_fields_set:
         set_images(node, body.os_images)

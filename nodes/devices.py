@@ -1,14 +1,15 @@
 """GPUs of a node that are devices of domains which no VM accounts for. They are given to no VM.
 
 What a domain was given stands in its XML alone, a call for each. So it is asked for where a sweep finds that other such
-domains are there than before, in a task of its own, and whenever the node is asked what it has.
+domains are there than before, in a task of its own, and whenever the node is asked what it has. All of them are
+asked: what is kept of them for operators, `Node.strays`, is cut.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 
 from common.db import atomic
-from nodes import strays
 from nodes.models import Gpu, Node
 from nodes.queries import node_ref
 from tasks.engine import Run
@@ -24,6 +25,16 @@ DEVICES = "node-devices"
 _LONGEST_NAME = 255
 
 
+@dataclass
+class Use:
+    """What the app of VMs, which is above this one, knows of domains. It says so in its `ready()`."""
+
+    vms_on: Callable[[Node], Collection[str]] = lambda _: ()  # ids of those that may have one on a node
+
+
+use = Use()
+
+
 @atomic
 def look_soon(node: Node) -> None:
     """Have a worker look, unless the node has no GPU, or a task waits that will see the same."""
@@ -34,8 +45,7 @@ def look_soon(node: Node) -> None:
 
 def ask(node: Node) -> Mapping[PciAddress, str]:
     """What such domains have. Raises BackendError."""
-    names = strays.domains(node)
-    return get_backend().devices_of(node_ref(node), names) if names else {}
+    return get_backend().devices_of(node_ref(node), use.vms_on(node))
 
 
 @atomic

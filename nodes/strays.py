@@ -36,12 +36,6 @@ def summary(node: Node) -> list[str]:
     return unseen + [f"{number} {kind}" for number, kind in kinds if number]
 
 
-def domains(node: Node) -> list[str]:
-    """Their names."""
-    orphans = node.strays.get("orphans", {}).items()
-    return [*node.strays.get("foreign", ()), *(f"vm-{vm_id}" for vm_id, names in orphans if f"vm-{vm_id}" in names)]
-
-
 def sentences(node: Node) -> Iterator[str]:
     """What could not be looked at; what is there, and what can be done about it."""
     for reason in node.strays.get("unseen", ()):

@@ -6,13 +6,14 @@ class ResourcesConfig(AppConfig):
     name = "resources"
 
     def ready(self) -> None:
-        from nodes import images
-        from resources import console, guest_console, handlers, logs, metrics, queries, reconcile
+        from nodes import devices, images
+        from resources import console, guest_console, handlers, logs, metrics, queries, reconcile, strays
         from resources.config import OsImage
         from tasks.registry import Periodic, registry
 
         images.use.names = tuple(OsImage)
         images.use.deployed = queries.deployed_of
+        devices.use.vms_on = strays.vms_on
         registry.add(*handlers.TYPES)
         registry.each_turn["sweep-noticed"] = reconcile.sweep_noticed
         registry.add_periodic(

@@ -2,9 +2,11 @@
 
 `unseen` says what could not be looked at. `foreign` are domains that are not ours. `orphans` are named as a VM's would
 be, by its id, and there is no such VM: it was forgotten while its node was lost, or the database is older than the
-node. `images` are volumes of images that were imported anew or removed since.
+node. `images` are volumes of images that were imported anew or removed since. No more of each than `MOST` are kept;
+`cut` then stands for the domains that are not.
 """
 
+import hashlib
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -15,7 +17,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from common.db import atomic
-from nodes import devices, strays
+from nodes import devices
 from nodes.images import unkept_among
 from nodes.models import Node
 from resources.models import VirtualMachine
@@ -32,7 +34,7 @@ def note(node: Node, seen: Observation) -> None:
     """Keep what was seen, and say so where it is news. Of volumes that could not be seen the last word is kept."""
     if not seen.volumes_seen:
         seen = replace(seen, unasked=_with_volumes(node, seen.unasked), images=tuple(node.strays.get("images", ())))
-    _keep(node, _found(seen, _accounted_for(node, seen.unasked)))
+    _keep(node, _found(seen, vms_on(node) if seen.unasked else ()))
 
 
 def note_unseen(node: Node, reason: str) -> None:
@@ -43,9 +45,9 @@ def note_unseen(node: Node, reason: str) -> None:
 def _keep(node: Node, found: dict[str, Any]) -> None:
     if found == node.strays:
         return
-    before, unseen = strays.domains(node), node.strays.get("unseen")
+    look, unseen = _domains(found) != _domains(node.strays), node.strays.get("unseen")
     node.strays = found
-    _write(node, look=strays.domains(node) != before)
+    _write(node, look)
     if found.get("unseen", unseen) != unseen:
         log.warning("not all of a node could be seen", extra={"node": node.name, "reason": " ".join(found["unseen"])})
     if found.keys() - {"unseen"}:
@@ -69,12 +71,10 @@ def _with_volumes(node: Node, unasked: Mapping[str, tuple[str, ...]]) -> dict[st
     return found
 
 
-def _accounted_for(node: Node, vm_ids: Collection[str]) -> set[str]:
-    """Those of them that have, or had a moment ago, something on this node."""
-    if not vm_ids:
-        return set()
+def vms_on(node: Node) -> set[str]:
+    """The ids of those that have, or had a moment ago, something on this node."""
     there = Q(deployed=True) | Q(updated_at__gte=timezone.now() - SETTLES_IN)
-    return set(VirtualMachine.objects.filter(there, pk__in=vm_ids, node=node).values_list("id", flat=True))
+    return set(VirtualMachine.objects.filter(there, node=node).values_list("id", flat=True))
 
 
 def _found(seen: Observation, known: Collection[str]) -> dict[str, Any]:
@@ -88,8 +88,17 @@ def _found(seen: Observation, known: Collection[str]) -> dict[str, Any]:
         found["orphans"] = dict(list(orphans.items())[:MOST])
     if images := unkept_among(seen.images):
         found["images"] = images[:MOST]
+    more = [*seen.foreign[MOST:], *(f"{vm_id} {names}" for vm_id, names in list(orphans.items())[MOST:])]
+    if more:
+        found["cut"] = hashlib.sha256("\n".join(more).encode()).hexdigest()
     return found
 
 
+def _domains(found: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What of it changes when other domains are there."""
+    orphans = [vm_id for vm_id, names in found.get("orphans", {}).items() if f"vm-{vm_id}" in names]
+    return found.get("foreign"), orphans, found.get("cut")
+
+
 def _counts(found: Mapping[str, Any]) -> dict[str, int]:
-    return {name: len(things) for name, things in found.items()}
+    return {name: len(things) for name, things in found.items() if name != "cut"}

@@ -8,7 +8,7 @@ Units: RAM in MiB (`ram_mb`), disks in GiB (`disk_gb`), sizes of snapshots in by
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -322,9 +322,9 @@ class Backend(ABC):
         """The state of all of these VMs in one call. Raises NodeUnreachable, or Refused where not even the domains can
         be seen."""
 
-    def devices_of(self, node: NodeRef, domains: Sequence[str]) -> Mapping[PciAddress, str]:
-        """The node's PCI devices that the domains of these names were given, with whose each is. A name that no domain
-        has is passed over. Raises NodeUnreachable."""
+    def devices_of(self, node: NodeRef, vm_ids: Collection[str]) -> Mapping[PciAddress, str]:
+        """The node's PCI devices that domains were given which are none of these VMs', with the name of whose each is.
+        Raises NodeUnreachable."""
         return {}
 
     def watch(self, node: NodeRef, notice: Callable[[], None]) -> bool:

@@ -7,12 +7,14 @@ from dataclasses import replace
 import libvirt
 import pytest
 from lxml import etree
+from lxml.builder import E
 
 from lab.node import Node
 from tests.hypervisor.guests import IMAGE, guest_spec, node_ref
 from vmbackends.base import GpuSpec, NodeRef, NodeSettings, Power
 from vmbackends.errors import Refused
 from vmbackends.libvirt import LibvirtBackend
+from vmbackends.libvirt.names import domain_uuid
 from vmbackends.libvirt.xml.hostdevs import hostdevs
 from vmbackends.libvirt.xml.trial import trial_xml
 from vmbackends.pci import PciAddress
@@ -264,12 +266,15 @@ def test_it_tells_the_devices_that_domains_were_given_also_those_that_are_off(no
         GpuSpec(f"GPU-{n}", "NVIDIA L40S", 46_068, address) for n, address in enumerate(("3b:00.0", "10de:af:1f.7"))
     )
     xml = node.folder / "theirs.xml"
+    vm = guest_spec(gpus=gpus)
     theirs = etree.fromstring(trial_xml("theirs", "qemu", "qemu64", None))
-    theirs.find("devices").extend(hostdevs(guest_spec(gpus=gpus)))
+    theirs.append(E.uuid(domain_uuid(vm.id)))
+    theirs.find("devices").extend(hostdevs(vm))
     xml.write_bytes(etree.tostring(theirs))
     node.virsh("define", str(xml))
     try:
-        found = LibvirtBackend().devices_of(refs(node), ["theirs", "gone"])
+        found = LibvirtBackend().devices_of(refs(node), [guest_spec().id])
+        assert LibvirtBackend().devices_of(refs(node), [vm.id]) == {}  # were it that VM's
     finally:
         node.virsh("undefine", "theirs")
     assert found == {

@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from vmbackends.pci import PciAddress
 class KeepingBackend(ScriptedBackend):
     """`volumes` are the lengths of what each node has, by the node's and the volume's name; `refusals` what a node
     raises when it is sent an image, or is to remove one; `bases` volumes that disks are clones of; `report` what a
-    probe finds besides; `devices` what domains have, and `asked` the names of those that were asked for."""
+    probe finds besides; `devices` what domains have, and `asked` the VMs whose were not asked for."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -50,9 +50,9 @@ class KeepingBackend(ScriptedBackend):
         self._refuse(node)
         return replace(super().observe(node, vms), images=tuple(name for at, name in self.volumes if at == node.name))
 
-    def devices_of(self, node: NodeRef, domains: Sequence[str]) -> Mapping[PciAddress, str]:
+    def devices_of(self, node: NodeRef, vm_ids: Collection[str]) -> Mapping[PciAddress, str]:
         self._refuse(node)
-        self.asked.append(list(domains))
+        self.asked.append(list(vm_ids))
         return self.devices
 
     def probe(self, node: NodeRef) -> NodeReport:

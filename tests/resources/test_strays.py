@@ -108,6 +108,20 @@ def test_what_cannot_be_seen_is_told(node, caplog):
     assert summary(node) == ["not all seen"]
 
 
+def test_no_more_than_a_hundred_are_told_and_those_beyond_are_looked_at_as_well(node):
+    GpuFactory(node=node)
+    names = tuple(f"theirs-{n:03}" for n in range(strays.MOST))
+    strays_of(node, foreign=names)
+    Task.objects.update(status=TaskStatus.SUCCEEDED)
+    told = strays_of(node, foreign=(*names, "theirs-of-101"))
+    assert (told["foreign"], Task.objects.count()) == (list(names), 2)
+    Task.objects.update(status=TaskStatus.SUCCEEDED)
+    strays_of(node, foreign=(*names, "theirs-of-102"))
+    assert Task.objects.count() == 3
+    strays_of(node, foreign=names)
+    assert node.strays == {"foreign": list(names)}
+
+
 def test_news_alone_is_written(node, django_assert_num_queries, caplog):
     strays_of(node, foreign=("somebodys",))
     assert "no VM or image accounts for" in caplog.text

@@ -93,8 +93,8 @@ class BackendContract:
         assert set(domains) == {vm.id for vm in vms}
         assert all(state.power in self.after_undefine for state in domains.values())
 
-    def test_a_domain_that_is_not_there_has_no_devices(self, backend, node):
-        assert backend.devices_of(node, ["nobodys"]) == {}
+    def test_a_node_whose_domains_were_given_none_has_no_devices_of_theirs(self, backend, node, vm):
+        assert backend.devices_of(node, [vm.id]) == {}
 
     # Lifecycle
 

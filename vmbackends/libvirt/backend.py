@@ -1,7 +1,7 @@
 """The backend that `VM_BACKEND` names. What it does is in the modules beside it, one for each noun."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -84,9 +84,9 @@ class LibvirtBackend(Backend):
         with self._connections.at(node, "look at its domains") as connection:
             return observe(connection, node, vms)
 
-    def devices_of(self, node: NodeRef, domains: Sequence[str]) -> Mapping[PciAddress, str]:
+    def devices_of(self, node: NodeRef, vm_ids: Collection[str]) -> Mapping[PciAddress, str]:
         with self._connections.at(node, "look at the devices of its domains") as connection:
-            return devices.devices_of(connection, domains)
+            return devices.devices_of(connection, vm_ids)
 
     def watch(self, node: NodeRef, notice: Callable[[], None]) -> bool:
         with self._watching:

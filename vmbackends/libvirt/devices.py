@@ -3,31 +3,35 @@
 libvirt tells it in a domain's XML alone; no bulk call has it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import libvirt
 from lxml import etree
 
 from vmbackends.libvirt.errors import is_missing
 from vmbackends.libvirt.handles import Connection
+from vmbackends.libvirt.names import domain_uuid
 from vmbackends.pci import PciAddress
 
 _PCI = "devices/hostdev[@mode='subsystem'][@type='pci']/source/address"
 
 
-def devices_of(connection: Connection, names: Iterable[str]) -> dict[PciAddress, str]:
-    """The PCI devices of the domains of these names, with whose each is. One that is off has its devices too: whoever
-    starts it takes them."""
+def devices_of(connection: Connection, vm_ids: Collection[str]) -> dict[PciAddress, str]:
+    """The PCI devices of all domains but those of these VMs, with whose each is. One that is off has its devices too:
+    whoever starts it takes them."""
     found: dict[PciAddress, str] = {}
-    for name in names:
+    ours = {domain_uuid(vm_id) for vm_id in vm_ids}
+    for domain in connection.listAllDomains(0):
+        if domain.UUIDString() in ours:
+            continue
         try:
-            xml = connection.lookupByName(name).XMLDesc(0)
+            xml = domain.XMLDesc(0)
         except libvirt.libvirtError as e:
             if is_missing(e):
                 continue
             raise
         for address in etree.fromstring(xml).iterfind(_PCI):
-            found[_pci_address(address)] = name
+            found[_pci_address(address)] = domain.name()
     return found
 
 
