@@ -419,7 +419,8 @@ class Backend(ABC):
 
     @abstractmethod
     def delete_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec) -> bool:
-        """Remove it. False while it works: ask again."""
+        """Remove it. False while it works: ask again. Raises Refused where it is on the disk and no domain is defined
+        that could let go of it."""
 
     # Watching
 

@@ -110,6 +110,10 @@ def run_number(lab, vm):
     return lab.virsh("domid", f"vm-{vm.id}").strip()
 
 
+def on_disk(lab, vm):
+    return lab.run("qemu-img", "snapshot", "-l", "-U", lab.pool / f"vm-{vm.id}.qcow2")
+
+
 def test_a_long_restore_is_done_once_whichever_workers_ask_for_it(lab, ref, vm, snapshot, workers):
     asked_at = datetime.now(UTC)
     with Frozen(vm) as qemu:
@@ -205,6 +209,27 @@ def test_one_without_memory_is_not_gone_back_to_again_when_the_guest_has_run_on(
     assert run_number(lab, vm) == run
 
 
+@pytest.mark.parametrize("with_memory", [True, False])
+def test_one_that_libvirt_forgot_with_the_domain_is_removed_from_the_disk(lab, ref, vm, workers, with_memory):
+    backend, off = workers[0], replace(vm, power=PowerIntent(False, datetime.now(UTC)))
+    if not with_memory:
+        backend.power_off(ref, off)
+    snapshot = taken(backend, ref, off, with_memory=with_memory)
+    backend.power_off(ref, off)
+    lab.virsh("undefine", f"vm-{vm.id}", "--snapshots-metadata")
+    with pytest.raises(Refused, match="is not defined on its node"):
+        backend.delete_snapshot(ref, off, snapshot)
+    assert "aiwm-" in on_disk(lab, vm)
+
+    backend.define(ref, vm)
+    if with_memory:
+        backend.start(ref, vm)
+    wait_for(lambda: backend.delete_snapshot(ref, vm, snapshot), "the removal")
+    assert "aiwm-" not in on_disk(lab, vm)
+    assert lab.virsh("snapshot-list", "--name", f"vm-{vm.id}").strip() == ""
+    assert workers[1].delete_snapshot(ref, vm, snapshot) is True
+
+
 def test_a_long_one_is_taken_and_removed_once_whichever_workers_ask_for_it(lab, ref, vm, workers):
     snapshot = snapshot_of(vm, with_memory=True)
     (qemu,) = qemus(vm)
@@ -213,8 +238,7 @@ def test_a_long_one_is_taken_and_removed_once_whichever_workers_ask_for_it(lab, 
     os.kill(qemu, signal.SIGCONT)
     wait_for(lambda: workers[1].create_snapshot(ref, vm, snapshot), "the snapshot")
     assert workers[0].create_snapshot(ref, vm, snapshot) == workers[1].create_snapshot(ref, vm, snapshot) > 0
-    listed = lab.run("qemu-img", "snapshot", "-l", "-U", lab.pool / f"vm-{vm.id}.qcow2")
-    assert listed.count("aiwm-") == 1
+    assert on_disk(lab, vm).count("aiwm-") == 1
 
     os.kill(qemu, signal.SIGSTOP)
     assert [worker.delete_snapshot(ref, vm, snapshot) for worker in workers * 2] == [False] * 4

@@ -220,13 +220,17 @@ class LibvirtBackend(Backend):
         what, call = "remove a snapshot", ("remove", snapshot.id)
         with self._connections.at(node, what, vm) as connection:
             domain = domains.find(connection, vm)
-            if domain is not None and snapshots.is_known(domain, snapshot):
-                if self._long_calls.goes_on(vm, call):
-                    return False
-                self._long_calls.raise_failure(vm, call)
-                self._long_calls.begin(node, what, vm, call, lambda domain: snapshots.delete(domain, snapshot))
-                return not snapshots.is_known(domain, snapshot)
-            return True
+            if domain is None or not snapshots.is_known(domain, snapshot):
+                pool = volumes.open_pool(connection, node.settings.pool)
+                if not snapshots.is_left(connection, pool, vm, snapshot):
+                    return True
+                domain = domains.require(connection, vm)
+                snapshots.remember(domain, snapshot)
+            if self._long_calls.goes_on(vm, call):
+                return False
+            self._long_calls.raise_failure(vm, call)
+            self._long_calls.begin(node, what, vm, call, lambda domain: snapshots.delete(domain, snapshot))
+            return not snapshots.is_known(domain, snapshot)
 
     # Images
 

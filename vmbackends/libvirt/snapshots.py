@@ -16,8 +16,8 @@ from vmbackends.base import SnapshotSpec, VmSpec
 from vmbackends.errors import Refused
 from vmbackends.libvirt import domains, names, qcow2, volumes
 from vmbackends.libvirt.errors import is_missing
-from vmbackends.libvirt.handles import Connection, Domain, DomainSnapshot, Pool
-from vmbackends.libvirt.xml.snapshots import mark_of, marked, snapshot_xml
+from vmbackends.libvirt.handles import Connection, Domain, DomainSnapshot, Pool, Volume
+from vmbackends.libvirt.xml.snapshots import lost_snapshot_xml, mark_of, marked, snapshot_xml
 
 # What takes longer leaves too little of a step's time for more.
 _SHORT_S = 5.0
@@ -51,6 +51,10 @@ def size(connection: Connection, pool: Pool, vm: VmSpec, snapshot: SnapshotSpec)
     disk = volumes.find(pool, names.disk_volume(vm.id))
     if disk is None:
         raise Refused(f"The disk of {vm.name} is gone from the pool {pool.name()}.")
+    return _size_in(connection, disk, snapshot)
+
+
+def _size_in(connection: Connection, disk: Volume, snapshot: SnapshotSpec) -> int | None:
     sizes = qcow2.snapshot_sizes(lambda offset, length: volumes.download(connection, disk, offset, length))
     return sizes.get(names.snapshot_name(snapshot.id))
 
@@ -118,6 +122,22 @@ def set_power(domain: Domain, vm: VmSpec) -> None:
 
 
 # Removing one
+
+
+def is_left(connection: Connection, pool: Pool, vm: VmSpec, snapshot: SnapshotSpec) -> bool:
+    """Whether it is in the disk's file. libvirt forgets it with the domain's definition, and it stays there."""
+    disk = volumes.find(pool, names.disk_volume(vm.id))
+    return disk is not None and _size_in(connection, disk, snapshot) is not None
+
+
+def remember(domain: Domain, snapshot: SnapshotSpec) -> None:
+    """Put one that is in the disk on libvirt's list again, so that it can be removed."""
+    name = names.snapshot_name(snapshot.id)
+    definition = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE | libvirt.VIR_DOMAIN_XML_INACTIVE)
+    xml = lost_snapshot_xml(
+        name, snapshot.name, definition, with_memory=snapshot.with_memory, created_at=snapshot.created_at
+    )
+    domain.snapshotCreateXML(xml, libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE)
 
 
 def delete(domain: Domain, snapshot: SnapshotSpec) -> None:

@@ -6,12 +6,15 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from tests.vmbackends.libvirt.xml_schemas import faults_of
+from tests.vmbackends.specs import LONG_AGO
 from vmbackends.libvirt.xml.pools import dir_pool_xml
-from vmbackends.libvirt.xml.snapshots import mark_of, marked, snapshot_xml
+from vmbackends.libvirt.xml.snapshots import lost_snapshot_xml, mark_of, marked, snapshot_xml
 from vmbackends.libvirt.xml.text import legal
+from vmbackends.libvirt.xml.trial import trial_xml
 from vmbackends.libvirt.xml.volumes import clone_xml, raw_xml, upload_xml
 
 GIB = 1024**3
+DEFINITION = trial_xml("vm-1", "qemu", "qemu64", None)
 
 
 @pytest.mark.parametrize(
@@ -22,6 +25,8 @@ GIB = 1024**3
         (upload_xml("image-debian-12.qcow2", 425_000_001), "storagevol"),
         (dir_pool_xml("aiwm", "/var/lib/a & <b>"), "storagepool"),
         (snapshot_xml("692cdc80aabbccddeeff0001", "before <the> update & after"), "domainsnapshot"),
+        (lost_snapshot_xml("s", "a & b", DEFINITION, with_memory=True, created_at=LONG_AGO), "domainsnapshot"),
+        (lost_snapshot_xml("s", "a & b", DEFINITION, with_memory=False, created_at=LONG_AGO), "domainsnapshot"),
     ],
 )
 def test_it_fits_the_schema_of_libvirt(xml, schema):

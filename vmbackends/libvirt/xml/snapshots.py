@@ -1,5 +1,7 @@
 """Snapshots: https://libvirt.org/formatsnapshot.html"""
 
+from datetime import datetime
+
 from lxml import etree
 from lxml.builder import E, ElementMaker
 
@@ -12,6 +14,20 @@ _RESTORE = ElementMaker(namespace=RESTORE_NS, nsmap={"restore": RESTORE_NS})
 def snapshot_xml(name: str, description: str) -> str:
     """An internal snapshot. `name` is libvirt's, unique in its domain; `description` is for people."""
     return document(E.domainsnapshot(E.name(name), E.description(legal(description))))
+
+
+def lost_snapshot_xml(name: str, description: str, definition: str, *, with_memory: bool, created_at: datetime) -> str:
+    """One that is on the disk and that libvirt forgot, as it takes it back: of the domain as it is defined now."""
+    return document(
+        E.domainsnapshot(
+            E.name(name),
+            E.description(legal(description)),
+            E.state("running" if with_memory else "shutoff"),
+            E.creationTime(str(int(created_at.timestamp()))),
+            E.memory(snapshot="internal" if with_memory else "no"),
+            etree.fromstring(definition),
+        )
+    )
 
 
 def marked(xml: str, mark: str) -> str:
