@@ -41,6 +41,8 @@ _TRANSPORT_DOMAINS = frozenset({
 # An absolute path, of which only the last name is shown: where a node keeps its files is no business of a VM's owner.
 _A_PATH = re.compile(r"(?<![\w.:/-])/(?:[^\s/'\",;:]+/)+([^\s/'\",;:]+)")
 _A_URI = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]*")
+# A VM's domain, or a volume of it.
+_A_VM = re.compile(r"(?:\b(?:domain|volume|file) )?(['\"]?)\bvm-([0-9a-f]{24})\b(?:[-.]\w+)*\1")
 # ssh draws a box around its warnings.
 _A_BOX = re.compile(r"@{4,}|^@ +| +@\r?$", re.MULTILINE)
 _LONGEST_TEXT = 500
@@ -91,7 +93,7 @@ def _translation(
     error: libvirt.libvirtError, node: NodeRef, what: str, vm: VmSpec | None, *, lost: bool
 ) -> BackendError:
     code = error.get_error_code()
-    text = text_of(error, node)
+    text = text_of(error, node, vm)
     log.info("libvirt refused", extra={"node": node.name, "task": what, "code": code, "text": str(error)})
     task = f"{what} (VM {vm.name})" if vm else what
     if lost:
@@ -105,13 +107,16 @@ def _translation(
     return Refused(f"Node {node.name} could not {task}: {text}.", code=code)
 
 
-def text_of(error: libvirt.libvirtError, node: NodeRef) -> str:
-    """libvirt's own words on one line, without the node's URI, the user it names, or where files lie."""
+def text_of(error: libvirt.libvirtError, node: NodeRef, vm: VmSpec | None = None) -> str:
+    """libvirt's own words on one line, without the node's URI, the user it names, or where files lie. What is said to
+    the owner of a VM names no other."""
     text = str(error)
     if node.uri:
         text = text.replace(node.uri, "its URI")
         user, at, _ = urlsplit(node.uri).netloc.rpartition("@")
         text = text.replace(user + at, "") if user else text
     text = _A_PATH.sub(r"\1", _A_URI.sub("its URI", _A_BOX.sub("", text)))
+    if vm is not None:
+        text = _A_VM.sub(lambda found: found[0] if found[2] == vm.id else "another VM", text)
     text = " ".join(text.split()).rstrip(".")
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"

@@ -221,6 +221,33 @@ def test_it_gives_libvirts_words_without_the_uri(text, said):
     assert answer.message == f"Node worker-01 could not start the domain: {said}."
 
 
+OWN, OTHER = "692cdc80aabbccddee000001", "692cdc80aabbccddee000002"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"PCI device 0000:3b:00.0 is in use by driver QEMU, domain vm-{OTHER}",
+         "PCI device 0000:3b:00.0 is in use by driver QEMU, another VM"),
+        (f"domain 'vm-{OTHER}' already exists with uuid 1", "another VM already exists with uuid 1"),
+        (f"lock of '/srv/aiwm/vm-{OTHER}-console.log.0'. Is it vm-{OTHER}?", "lock of another VM. Is it another VM?"),
+        (f"domain 'vm-{OWN}' is not running: vm-{OWN}.qcow2", f"domain 'vm-{OWN}' is not running: vm-{OWN}.qcow2"),
+        (f"in use by domain vm-{OTHER}0", f"in use by domain vm-{OTHER}0"),
+    ],
+)  # fmt: skip
+def test_it_names_no_other_vm_to_the_owner_of_one(text, said):
+    error = error_of(libvirt.VIR_ERR_OPERATION_INVALID, text)
+    answer = translation(error, vm=replace(vm_spec(), id=OWN, name="web-01"))
+
+    assert answer.message == f"Node worker-01 could not start the domain (VM web-01): {said}."
+
+
+def test_it_names_vms_to_operators():
+    answer = translation(error_of(libvirt.VIR_ERR_OPERATION_INVALID, f"in use by domain vm-{OTHER}"))
+
+    assert f"vm-{OTHER}" in answer.message
+
+
 def test_it_cuts_words_that_have_no_end():
     answer = translation(error_of(libvirt.VIR_ERR_XML_ERROR, "x" * 10_000))
 
