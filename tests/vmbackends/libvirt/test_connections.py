@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager, nullcontext
+from unittest.mock import Mock
 
 import pytest
 
@@ -568,6 +569,20 @@ def test_it_tells_once_however_many_connections_there_are_and_whichever_breaks(c
     time.sleep(0.05)
     assert told == STOPPED_AND_STARTED * 2
     assert len(opened) == 3
+
+
+def test_where_the_node_refuses_to_tell_nothing_is_subscribed_and_it_may_be_asked_again(connections, monkeypatch):
+    told = []
+    use(connections)
+    with monkeypatch.context() as patch:
+        patch.setattr(libvirt.virConnect, "domainEventRegisterAny", Mock(side_effect=libvirt.libvirtError("no")))
+        with pytest.raises(Refused):
+            connections.subscribe(NODE, lambda *event: told.append("in vain"))
+    connections.subscribe(NODE, lambda *event: told.append(event))
+    destroy_and_start(connections)
+
+    until(lambda: len(told) >= 2)
+    assert told == STOPPED_AND_STARTED
 
 
 def test_a_callback_that_fails_is_logged_and_stops_no_other(connections, caplog):
