@@ -2,6 +2,10 @@
 changes its status for it, and all is done when it is back. And a worker hears at once of a guest that dies.
 """
 
+import json
+import subprocess
+import sys
+
 import pytest
 
 from tests.hypervisor import estate
@@ -98,3 +102,47 @@ def test_a_guest_that_dies_is_told_of_by_its_node(lab_site, labs):
     wait_for(lambda: not site.inside(estate.open_tasks), 10, "the end of all tasks")
     site.assert_balanced()
     site.dismiss()
+
+
+CALLS_AT_ONCE = """
+import json, sys, threading
+from vmbackends.base import NodeRef
+from vmbackends.errors import NodeUnreachable
+from vmbackends.libvirt import LibvirtBackend
+
+backend, node = LibvirtBackend(**json.loads(sys.argv[2])), NodeRef("1", "lab", sys.argv[1])
+
+def look_on_and_on():
+    while True:
+        try:
+            backend.observe(node, ())
+        except NodeUnreachable:
+            return
+
+backend.observe(node, ())
+threads = [threading.Thread(target=look_on_and_on) for _ in range(3)]
+for thread in threads:
+    thread.start()
+print("looking", flush=True)
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_a_process_lives_on_whose_threads_call_a_node_that_falls_silent(labs):
+    """In two threads on one connection libvirt's client crashes, and the process with it."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", CALLS_AT_ONCE, labs[0].uri, json.dumps(estate.QUICK)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with child:
+        try:
+            assert child.stdout.readline() == "looking\n"
+            labs[0].stop_daemon_signal()
+            _, stderr = child.communicate(timeout=20)
+        finally:
+            labs[0].continue_daemon()
+            child.kill()
+    assert (child.returncode, stderr) == (0, "")

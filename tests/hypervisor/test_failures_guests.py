@@ -1,5 +1,6 @@
 """A guest that dies, is paused, is taken from its node or does not listen: what becomes of its VM."""
 
+import logging
 import time
 
 import pytest
@@ -8,11 +9,12 @@ from nodes.queries import node_ref
 from resources import reconcile
 from resources.models import VirtualMachine
 from resources.specs import vm_spec
+from tasks.worker import drain
 from tests.hypervisor import estate
 from tests.hypervisor.guests import wait_for
 from tests.hypervisor.work import work
 from vmbackends import get_backend
-from vmbackends.libvirt import domains, readings
+from vmbackends.libvirt import readings, shutdowns
 
 
 @pytest.fixture
@@ -118,7 +120,7 @@ def test_one_that_does_not_listen_has_its_power_cut(lab, settings):
 
 def test_one_whose_qemu_hangs_holds_up_no_other_and_has_its_power_cut(lab, settings, monkeypatch):
     settings.SHUTDOWN_SECONDS = 1
-    monkeypatch.setattr(domains, "_TAKES_A_REQUEST_S", 1)
+    monkeypatch.setattr(shutdowns, "_TAKES_A_REQUEST_S", 1)
     hangs, other = running(lab, 2)
     lab.run("kill", "-STOP", qemu(lab, hangs))
 
@@ -134,6 +136,29 @@ def test_one_whose_qemu_hangs_holds_up_no_other_and_has_its_power_cut(lab, setti
     assert estate.status(hangs) == "stopped"
     assert is_off(lab, hangs)
     assert "The guest did not shut down within 1 s; its power is cut" in estate.log(hangs)
+
+
+def test_many_that_hang_and_are_stopped_cost_no_other_its_shutdown(lab, settings, monkeypatch, caplog):
+    """libvirtd reads no more from who has five calls open, and the silence would be taken for its death."""
+    settings.SHUTDOWN_SECONDS = 60
+    monkeypatch.setattr(shutdowns, "_TAKES_A_REQUEST_S", 0.2)
+    *hang, other = vms = running(lab, 6)
+    for vm in hang:
+        lab.run("kill", "-STOP", qemu(lab, vm))
+    with caplog.at_level(logging.INFO):
+        estate.ask("stop", *hang)
+        drain()
+        estate.ask("stop", other)
+        wait_for(lambda: drain() and estate.status(other) == "stopped", "the other to be stopped")
+    assert estate.log(other)[-2:] == ["VM stop requested", "VM stopped"]
+    assert estate.statuses(hang) == ["stopping"] * 5
+    assert "a connection to a node was closed" not in caplog.text
+
+    for vm in hang:
+        lab.run("kill", "-CONT", qemu(lab, vm))
+    work()
+    assert estate.statuses(vms) == ["stopped"] * 6
+    assert not any("its power is cut" in line for vm in vms for line in estate.log(vm))
 
 
 def test_one_whose_qemu_hangs_keeps_no_other_from_being_measured(lab, monkeypatch):

@@ -45,6 +45,7 @@ from vmbackends.libvirt.observe import MISSING, observe, with_address
 from vmbackends.libvirt.options import Options
 from vmbackends.libvirt.placement import placement
 from vmbackends.libvirt.readings import Readings
+from vmbackends.libvirt.shutdowns import Shutdowns
 from vmbackends.libvirt.snapshots import Stage
 from vmbackends.libvirt.stats import Sampler
 from vmbackends.libvirt.xml.domain import domain_xml
@@ -67,6 +68,7 @@ class LibvirtBackend(Backend):
         self._connections = Connections(Options.of(options))
         self._long_calls = LongCalls(self._connections)
         self._readings = Readings(self._connections)
+        self._shutdowns = Shutdowns(self._connections)
         self._sampler = Sampler()
         self._watching = threading.Lock()
         self._watched: set[str] = set()
@@ -171,10 +173,7 @@ class LibvirtBackend(Backend):
             domains.start(domain)
 
     def shutdown(self, node: NodeRef, vm: VmSpec) -> None:
-        with self._connections.at(node, "shut it down", vm) as connection:
-            domain = domains.find(connection, vm)
-            if domain is not None:
-                domains.shut_down(domain)
+        self._shutdowns.ask(node, vm)
 
     def power_off(self, node: NodeRef, vm: VmSpec) -> None:
         with self._connections.at(node, "power it off", vm) as connection:

@@ -1,7 +1,15 @@
-"""One connection to each node that a process works with, kept as long as it lives."""
+"""The connections to nodes that a process works with, kept as long as they live.
+
+One to a node would do but for three things. libvirt's client crashes now and then, and with it the worker, where two
+threads call on one connection and the node falls silent (CVE-2024-4418 is of the same place), so that a connection is
+one thread's at a time. libvirtd reads no more of a client that has five calls open, not even that it lives; calls that
+wait for QEMUs that hang stay open without end, and would cost the others their connection. And what is busy for
+minutes, as an upload is, holds up nobody. So there are as many as threads call at once, nearly always one or two.
+"""
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +25,11 @@ from vmbackends.libvirt.opening import Opener
 from vmbackends.libvirt.options import Options
 from vmbackends.libvirt.reach import Silent
 
+# To one node. Room for all that may hang at QEMUs (longcalls.py, readings.py, shutdowns.py), a task and the sweeps.
+MOST_LINKS = 15
+# More than one are kept for so long without use.
+_IDLE_S = 60.0
+
 
 class Connections:
     """Safe for threads. What a connection gives must not be used after the `with` that gave it."""
@@ -29,7 +42,8 @@ class Connections:
 
     @contextmanager
     def at(self, node: NodeRef, what: str, vm: VmSpec | None = None) -> Iterator[libvirt.virConnect]:
-        """The node's connection, opened if need be. `what` is to be done with it, as "start the domain".
+        """A connection to the node that no other thread has, opened if need be. `what` is to be done with it, as
+        "start the domain". Within another `at` of the same thread it is the same.
 
         Raises NodeUnreachable, NotSupported or Refused, also for each libvirtError raised within. The connection is
         dropped when it broke, and not for what the node refuses.
@@ -38,6 +52,7 @@ class Connections:
         link = place.take(node, what, vm)
         try:
             with translated(node, what, vm, answers=link.is_alive):
+                place.listen(link)
                 yield link.connection
         finally:
             place.give_back(link)
@@ -45,8 +60,8 @@ class Connections:
     def subscribe(self, node: NodeRef, callback: OnEvent) -> None:
         """Call back for each event of a domain's lifecycle, as long as there is a connection to the node.
 
-        It opens none, and is asked again of each new one; what happens between two of them is not told. `callback`
-        is called in the thread of the event loop: it must be quick and use no libvirt.
+        It opens none. One connection tells, and when it is dropped the next that is used; what happens between the
+        two is not told. `callback` is called in the thread of the event loop: it must be quick and use no libvirt.
         Raises what `at` does, of an open connection; then nothing is subscribed.
         """
         self._node(node).subscribe(node, callback)
@@ -76,11 +91,12 @@ class _Node:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        # Held while a connection is opened, so that two threads do not open two.
+        # Held while a connection is opened: what the first of many finds holds for all.
         self._opening = threading.Lock()
-        # Held for moments, so that no call waits for an attempt to connect in order to end.
-        self._counting = threading.Lock()
-        self._link: Link | None = None
+        # Held for moments, so that no call waits for an attempt to connect in order to end. Of `_links`, and of what
+        # each says of itself.
+        self._changed = threading.Condition()
+        self._links: list[Link] = []
         self._callbacks: list[OnEvent] = []
         self._reason = ""
         self._is_at("")
@@ -92,46 +108,81 @@ class _Node:
         self._opener = Opener(self._options)
 
     def take(self, node: NodeRef, what: str, vm: VmSpec | None) -> Link:
-        with self._opening:
-            while True:
-                link = self._living(node) or self._open(node, what, vm)
-                with self._counting:
-                    if not link.dropped:  # by somebody who gave it back just now
-                        link.users += 1
-                        return link
+        give_up = time.monotonic() + self._options.connect_s
+        while True:
+            link = self._free(node)
+            if link:
+                return link
+            with self._opening:
+                link = self._free(node) or self._open(node, what, vm)
+            if link:
+                return link
+            with self._changed:
+                if not self._changed.wait_for(self._has_room, give_up - time.monotonic()):
+                    raise NotAsked(f"Node {node.name} is too busy to {what}: {MOST_LINKS} calls to it have not ended.")
 
     def give_back(self, link: Link) -> None:
-        alive = link.is_alive()
-        with self._counting:
+        with self._changed:
             link.users -= 1
-            link.dropped = link.dropped or not alive
-        self._end_if_done(link)
+            if link.users:
+                return
+            link.used_at = time.monotonic()
+            for place, idle in enumerate(tuple(self._links)):
+                too_many = place > 0 and not idle.listens and link.used_at - idle.used_at > _IDLE_S
+                if not idle.users and (too_many or not idle.is_alive()):
+                    self._drop(idle)
+            self._end_if_done(link)
+            self._changed.notify_all()
+
+    def listen(self, link: Link) -> None:
+        """On this one, which the thread has, if somebody wants to hear, and none does."""
+        if self._callbacks:
+            self._listen(link)
 
     def subscribe(self, node: NodeRef, callback: OnEvent) -> None:
-        with self._opening:
-            link = self._living(node)
-            if link:
+        link = self._free(node)
+        if link:
+            try:
                 with translated(node, "watch its domains", answers=link.is_alive):
-                    link.subscribe(callback)
-            self._callbacks.append(callback)
+                    self._listen(link)
+            finally:
+                self.give_back(link)
+        self._callbacks.append(callback)
 
     def close(self) -> None:
-        with self._opening:
-            self._callbacks = []
-            if self._link:
-                self._drop(self._link)
+        with self._opening, self._changed:
+            self._callbacks.clear()
+            for link in tuple(self._links):
+                self._drop(link)
 
     def disown(self) -> None:
-        if self._link:
-            self._link.disown()
+        for link in self._links:
+            link.disown()
 
-    def _living(self, node: NodeRef) -> Link | None:
-        link = self._link
-        if link and (link.dropped or link.uri != node.uri or not link.is_alive()):
-            self._drop(link)
-        return self._link
+    def _free(self, node: NodeRef) -> Link | None:
+        """One that lives and no other thread has, which is this thread's now."""
+        me = threading.get_ident()
+        with self._changed:
+            for link in tuple(self._links):
+                if link.uri != node.uri:
+                    self._drop(link)
+                elif link.users and link.holder != me:
+                    continue
+                elif not link.is_alive():
+                    self._drop(link)
+                else:
+                    link.users += 1
+                    link.holder = me
+                    return link
+        return None
 
-    def _open(self, node: NodeRef, what: str, vm: VmSpec | None) -> Link:
+    def _has_room(self) -> bool:
+        return len(self._links) < MOST_LINKS or any(not link.users for link in self._links)
+
+    def _open(self, node: NodeRef, what: str, vm: VmSpec | None) -> Link | None:
+        """One more, for this thread; None where there are as many as there may be."""
+        if len(self._links) >= MOST_LINKS:
+            return None
         if self._uri != node.uri:
             self._is_at(node.uri)
         wait_s = self._breaker.admit()
@@ -146,13 +197,26 @@ class _Node:
             self._breaker.failed()
             raise
         self._breaker.succeeded()
-        self._link = link
+        link.users, link.holder = 1, threading.get_ident()
+        with self._changed:
+            self._links.append(link)
         return link
+
+    def _listen(self, link: Link) -> None:
+        with self._changed:
+            if any(other.listens for other in self._links):
+                return
+            link.listens = True
+        try:
+            link.listen(self._callbacks)
+        except libvirt.libvirtError:
+            link.listens = False
+            raise
 
     def _opened(self, node: NodeRef, what: str, vm: VmSpec | None) -> Link:
         try:
             with translated(node, what, vm, answers=_nobody):
-                return self._opener.open(node.uri, self._callbacks)
+                return self._opener.open(node.uri)
         except Silent as e:
             self._reason = str(e)
             advice = "Check that it is on and runs libvirt"
@@ -163,18 +227,15 @@ class _Node:
             raise
 
     def _drop(self, link: Link) -> None:
-        with self._counting:
-            link.dropped = True
-        if self._link is link:
-            self._link = None
+        link.dropped = True
+        self._links.remove(link)
         self._end_if_done(link)
 
     def _end_if_done(self, link: Link) -> None:
         """A call in another thread must not lose the connection under its feet."""
-        with self._counting:
-            if link.users or not link.dropped or link.ended:
-                return
-            link.ended = True
+        if link.users or not link.dropped or link.ended:
+            return
+        link.ended = True
         threading.Thread(target=link.end, name="libvirt-close", daemon=True).start()
 
 

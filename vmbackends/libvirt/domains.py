@@ -5,10 +5,6 @@ its name is somebody else's, and libvirt refuses a second of that name.
 https://libvirt.org/html/libvirt-libvirt-domain.html
 """
 
-import logging
-import threading
-from concurrent.futures import Future
-
 import libvirt
 from lxml import etree
 
@@ -18,11 +14,6 @@ from vmbackends.libvirt.errors import is_missing
 from vmbackends.libvirt.handles import Connection, Domain
 from vmbackends.libvirt.names import domain_uuid
 from vmbackends.libvirt.states import power_of
-
-log = logging.getLogger(__name__)
-
-# A guest that can be asked at all takes the request in moments.
-_TAKES_A_REQUEST_S = 5.0
 
 _UNDEFINE = (
     libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
@@ -90,34 +81,17 @@ def start(domain: Domain) -> None:
                 raise
 
 
-def shut_down(domain: Domain) -> None:
-    """Ask the guest: its agent where that is there, else by the power button. Returns at once, whether it will or not.
+def shut_down(domain: Domain, by_agent: bool) -> None:
+    """Ask the guest by the power button, or by its agent if that may be and is there.
 
-    libvirt waits for QEMU to take the request for as long as that takes, and a minute for the agent. One that hangs is
-    left with it: to cut the power needs neither.
+    Returns when the request is taken, or not. libvirt waits for QEMU as long as that takes, and a minute for the agent.
     """
-    if not is_active(domain):
-        return
-    by_agent = libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT if has_agent(domain) else 0
-    asked: Future[None] = Future()
-    flags = by_agent | libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN
-    threading.Thread(target=_ask, args=(domain, flags, asked), name="libvirt-shutdown", daemon=True).start()
+    agent = libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT if by_agent and has_agent(domain) else 0
     try:
-        asked.result(_TAKES_A_REQUEST_S)
-    except TimeoutError:
-        log.warning("a guest that is to shut down does not take the request", extra={"domain": domain.name()})
+        domain.shutdownFlags(agent | libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
     except libvirt.libvirtError:
         if is_active(domain):
             raise
-
-
-def _ask(domain: Domain, flags: int, asked: "Future[None]") -> None:
-    try:
-        domain.shutdownFlags(flags)
-    except Exception as e:  # noqa: BLE001  # raised again where it is waited for
-        asked.set_exception(e)
-    else:
-        asked.set_result(None)
 
 
 def power_off(domain: Domain) -> None:

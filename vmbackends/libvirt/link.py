@@ -15,16 +15,19 @@ OnEvent = Callable[[str, int, int], None]
 
 
 class Link:
-    """`users`, `dropped` and `ended` belong to whoever shares it between threads."""
+    """`users` (how many calls within each other), `holder` (the thread whose they are), `used_at`, `listens`, `dropped`
+    and `ended` belong to whoever shares it between threads. No two may use `connection` at once, nor end it."""
 
     def __init__(self, connection: libvirt.virConnect, uri: str) -> None:
         self.connection = connection
         self.uri = uri
         self.users = 0
+        self.holder = 0
+        self.used_at = 0.0
+        self.listens = False
         self.dropped = False
         self.ended = False
         self._closed = threading.Event()
-        self._callbacks: list[OnEvent] = []
         self._subscription: int | None = None
         connection.registerCloseCallback(_on_close, self._closed)
 
@@ -37,11 +40,10 @@ class Link:
         except libvirt.libvirtError:
             return False
 
-    def subscribe(self, callback: OnEvent) -> None:
-        if self._subscription is None:  # libvirt takes one of a kind and connection
-            kind = libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE
-            self._subscription = self.connection.domainEventRegisterAny(None, kind, _on_event, self._callbacks)
-        self._callbacks.append(callback)
+    def listen(self, callbacks: list[OnEvent]) -> None:
+        """Call these, and what is added to them later, for each event of a domain's lifecycle."""
+        kind = libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE
+        self._subscription = self.connection.domainEventRegisterAny(None, kind, _on_event, callbacks)
 
     def end(self) -> None:
         """Close it. A node that hangs lets go when its keepalive is over.

@@ -23,8 +23,8 @@ _WAITS_S = 10.0
 _WAITS_FOR_ITS_TURN_S = 22.0
 # A thread that slept longer before its call does not make it: another worker may have the task by now.
 _FRESH_S = 10.0
-# libvirtd reads no more of a client that has five calls open, not even that it lives, and statistics may hang as well.
-_MOST_OF_A_NODE = 2
+# Each has one of libvirtd's threads, of which there are 20 for all workers, and a connection of its own: see there.
+MOST_OF_A_NODE = 2
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class LongCalls:
         call = _Call(node.id, identity)
         with self._lock:
             others = [other for other in self._calls.values() if other.node_id == node.id and not other.ended.done()]
-            if len(others) >= _MOST_OF_A_NODE:
+            if len(others) >= MOST_OF_A_NODE:
                 return
             self._calls[vm.id] = call
         arguments = (call, node, what, vm, do, time.monotonic())

@@ -1,14 +1,13 @@
 """Opening a connection within a time, though libvirt knows none for it."""
 
 import threading
-from collections.abc import Sequence
 from concurrent.futures import Future
 from urllib.parse import urlsplit
 
 import libvirt
 
 from vmbackends.libvirt import eventloop
-from vmbackends.libvirt.link import Link, OnEvent
+from vmbackends.libvirt.link import Link
 from vmbackends.libvirt.options import Options
 from vmbackends.libvirt.reach import Silent, sign_of_life
 
@@ -23,8 +22,8 @@ class Opener:
         self._options = options
         self._threads: list[threading.Thread] = []
 
-    def open(self, uri: str, callbacks: Sequence[OnEvent] = ()) -> Link:
-        """A new connection with keepalive, subscribed. Raises Silent or libvirtError within `connect_s`.
+    def open(self, uri: str) -> Link:
+        """A new connection with keepalive. Raises Silent or libvirtError within `connect_s`.
 
         libvirt waits for ever for the greeting of a daemon that hangs, so that it is called in a thread that may be
         left behind; a connection that it brings when nobody waits any more is closed.
@@ -37,8 +36,7 @@ class Opener:
         if len(self._threads) >= MOST_HANGING:
             raise Silent("earlier attempts to connect hang still")
         result: Future[Link] = Future()
-        attempt = (uri, tuple(callbacks), result)
-        thread = threading.Thread(target=self._attempt, args=attempt, name="libvirt-open", daemon=True)
+        thread = threading.Thread(target=self._attempt, args=(uri, result), name="libvirt-open", daemon=True)
         thread.start()
         self._threads.append(thread)
         try:
@@ -48,19 +46,17 @@ class Opener:
                 raise Silent("it did not answer within the time") from e
             return result.result()  # it came in this moment
 
-    def _attempt(self, uri: str, callbacks: Sequence[OnEvent], result: "Future[Link]") -> None:
+    def _attempt(self, uri: str, result: "Future[Link]") -> None:
         link, failure = None, None
         try:
             sign_of_life(uri, self._options.connect_s)
             if result.cancelled():
                 return
             link = self._opened(uri)
-            for callback in callbacks:
-                link.subscribe(callback)
         except Exception as e:  # noqa: BLE001  # raised again where it is waited for
             failure = e
         waited_for = result.set_running_or_notify_cancel()
-        if link and (failure or not waited_for):
+        if link and not waited_for:
             link.end()
         if waited_for and failure:
             result.set_exception(failure)

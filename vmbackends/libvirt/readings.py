@@ -20,8 +20,8 @@ from vmbackends.libvirt.connections import Connections
 
 # Far more than QEMUs take that answer, many though they be. Twice that is less than a look at a node may take.
 _ANSWERS_S = 8.0
-# Beside one that need not. libvirtd reads no more of a client that has five calls open: see also longcalls.py.
-_MOST_HANGING = 2
+# Beside one that need not. Each has a connection of its own: see there.
+MOST_HANGING = 2
 
 _WHAT = (
     libvirt.VIR_DOMAIN_STATS_STATE
@@ -54,7 +54,7 @@ class Readings:
         for _ in range(2):
             answer: Future[Reading] = Future()
             with self._lock:
-                if self._hanging.get(node.id, 0) > _MOST_HANGING:
+                if self._hanging.get(node.id, 0) > MOST_HANGING:
                     break
                 self._hanging[node.id] = self._hanging.get(node.id, 0) + 1
             threading.Thread(target=self._ask, args=(node, answer), name="libvirt: measure", daemon=True).start()

@@ -1,4 +1,5 @@
-"""A process keeps one connection to each node, hangs at none, and leaves alone what it cannot reach."""
+"""A process keeps a connection to each node for each thread that calls, hangs at none, and leaves alone what it cannot
+reach."""
 
 # ruff: noqa: E402  # what imports libvirt comes after the look whether it is there
 
@@ -9,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
+from unittest.mock import Mock
 
 import pytest
 
@@ -18,8 +20,9 @@ libvirt = pytest.importorskip("libvirt", reason="needs the extra `libvirt`")
 from tests.vmbackends.specs import vm_spec
 from vmbackends.base import NodeRef
 from vmbackends.errors import NodeUnreachable, NotAsked, Refused
-from vmbackends.libvirt import opening, reach
-from vmbackends.libvirt.connections import Connections
+from vmbackends.libvirt import connections as module
+from vmbackends.libvirt import longcalls, opening, reach, readings, shutdowns
+from vmbackends.libvirt.connections import MOST_LINKS, Connections
 from vmbackends.libvirt.opening import MOST_HANGING, without_questions
 from vmbackends.libvirt.options import Options
 
@@ -94,7 +97,7 @@ def refused_text(connections, node):
 
 def break_link(connections, node=NODE):
     """What libvirt's close callback does when the daemon goes away."""
-    connections._nodes[node.id]._link._closed.set()
+    connections._nodes[node.id]._links[0]._closed.set()
 
 
 def until(condition, seconds=5):
@@ -108,7 +111,7 @@ def is_closed(connection):
     return connection._o is None
 
 
-# One connection
+# One connection a thread
 
 
 def test_it_gives_a_connection_that_works(connections):
@@ -133,18 +136,65 @@ def test_it_gives_each_node_its_own(connections):
     assert use(connections) is not use(connections, other)
 
 
-def test_threads_that_come_at_once_share_one(connections, opened, monkeypatch):
-    noted = libvirt.open
-    monkeypatch.setattr(libvirt, "open", lambda uri: (time.sleep(0.05), noted(uri))[1])
-    got = []
-    threads = [threading.Thread(target=lambda: got.append(use(connections))) for _ in range(8)]
+@contextmanager
+def held(connections, count):
+    """By as many threads at once, until the end or until the event that this gives is set."""
+    got, end = [], threading.Event()
+
+    def hold():
+        with connections.at(NODE, "look at its domains") as connection:
+            got.append(connection)
+            end.wait(10)
+
+    threads = [threading.Thread(target=hold) for _ in range(count)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        until(lambda: len(got) == count)
+        assert len(set(map(id, got))) == count, "two threads have one connection"
+        yield end
+    finally:
+        end.set()
+        for thread in threads:
+            thread.join()
 
-    assert len(got) == 8
-    assert len(set(map(id, got))) == len(opened) == 1
+
+def test_no_two_threads_have_one_at_once_and_those_that_come_later_have_it_again(connections, opened):
+    with held(connections, 3):
+        assert use(connections) is opened[3]
+        assert use(connections) is opened[3]
+    with held(connections, 4):
+        assert len(opened) == 4
+
+
+def test_where_too_many_are_in_use_it_waits_for_one_and_then_says_so(make_connections, opened):
+    connections, got = make_connections(IMPATIENT), []
+    with held(connections, MOST_LINKS) as end:
+        with pytest.raises(NotAsked, match=r"^Node worker-01 is too busy to look at its domains: 15 calls "):
+            use(connections)
+        waits = threading.Thread(target=lambda: got.append(use(connections)))
+        waits.start()
+        end.set()
+        waits.join()
+    assert got[0] in opened
+    assert len(opened) == MOST_LINKS
+
+
+def test_there_is_room_beside_all_calls_that_may_hang():
+    may_hang = longcalls.MOST_OF_A_NODE + readings.MOST_HANGING + 1 + shutdowns.MOST
+    a_task, the_sweep, consoles = 1, 1, 1
+    assert may_hang + a_task + the_sweep + consoles < MOST_LINKS
+
+
+def test_those_that_nobody_needs_any_more_are_closed_but_for_one(connections, opened, monkeypatch):
+    with held(connections, 3):
+        pass
+    assert not any(map(is_closed, opened))
+
+    monkeypatch.setattr(module, "_IDLE_S", -1.0)
+    assert use(connections) is opened[0]
+    until(lambda: is_closed(opened[1]) and is_closed(opened[2]))
+    assert not is_closed(opened[0])
 
 
 def test_a_node_that_is_being_opened_holds_up_no_other(connections, listener):
@@ -501,6 +551,37 @@ def test_it_goes_on_telling_after_it_connected_anew(connections, opened, node):
 
     until(lambda: len(told) >= 2)
     time.sleep(0.05)
+    assert told == STOPPED_AND_STARTED
+
+
+def test_it_tells_once_however_many_connections_there_are_and_whichever_breaks(connections, opened):
+    told = []
+    connections.subscribe(NODE, lambda *event: told.append(event))
+    with held(connections, 2):
+        destroy_and_start(connections)
+        until(lambda: len(told) >= 2)
+    break_link(connections)
+    use(connections)
+    until(lambda: any(map(is_closed, opened)))  # a broken one would tell no more
+    destroy_and_start(connections)
+
+    until(lambda: len(told) >= 4)
+    time.sleep(0.05)
+    assert told == STOPPED_AND_STARTED * 2
+    assert len(opened) == 3
+
+
+def test_where_the_node_refuses_to_tell_nothing_is_subscribed_and_it_may_be_asked_again(connections, monkeypatch):
+    told = []
+    use(connections)
+    with monkeypatch.context() as patch:
+        patch.setattr(libvirt.virConnect, "domainEventRegisterAny", Mock(side_effect=libvirt.libvirtError("no")))
+        with pytest.raises(Refused):
+            connections.subscribe(NODE, lambda *event: told.append("in vain"))
+    connections.subscribe(NODE, lambda *event: told.append(event))
+    destroy_and_start(connections)
+
+    until(lambda: len(told) >= 2)
     assert told == STOPPED_AND_STARTED
 
 

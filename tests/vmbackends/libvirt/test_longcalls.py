@@ -100,7 +100,7 @@ def test_the_failure_of_one_that_lasted_is_told_once_and_to_its_own_step(calls, 
 
 
 def test_one_too_many_of_a_node_is_not_made(calls, slow):
-    vms = [vm_spec() for _ in range(longcalls._MOST_OF_A_NODE)]
+    vms = [vm_spec() for _ in range(longcalls.MOST_OF_A_NODE)]
     for vm in vms:
         calls.begin(NODE, "do it", vm, "one", slow)
     last, asked = vm_spec(), []

@@ -74,7 +74,7 @@ def test_a_node_of_which_too_many_hang_is_asked_no_more_until_they_end(nodes):
     for _ in range(3):
         with pytest.raises(NodeUnreachable, match="worker-01 does not tell what its guests use"):
             subject.read(NODE)
-    assert len(nodes.calls) == readings._MOST_HANGING + 1
+    assert len(nodes.calls) == readings.MOST_HANGING + 1
     assert subject.read(OTHER).fields
 
     nodes.hanging.clear()
