@@ -14,6 +14,7 @@ request_id_var: ContextVar[str] = ContextVar("request_id", default="-")
 
 # What Django attaches to its records for handlers of its own: whole request objects and sockets.
 _DROPPED = ("request", "server_time", "request_id")
+_STANDARD = frozenset((*RESERVED_ATTRS, *_DROPPED, "asctime", "message"))
 
 
 def current_request_id() -> str:
@@ -50,3 +51,15 @@ class JsonFormatter(BaseJsonFormatter):
         log_data.update({(f"extra_{key}" if key in log_data else key): value for key, value in extras.items()})
         if exception:
             log_data["exception"] = exception
+
+
+class PlainFormatter(logging.Formatter):
+    """For eyes: the message, and behind it by name what else the record has and the message does not say."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s [%(request_id)s] %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class's name
+        more = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        untold = [f"{name}={value!r}" for name, value in more.items() if str(value) not in record.message]
+        return " ".join([super().formatMessage(record), *untold])

@@ -234,7 +234,7 @@ LOGGING: dict[str, Any] = {
     "filters": {"request_id": {"()": "aiwm_site.logs.RequestIdFilter"}},
     "formatters": {
         "json": {"()": "aiwm_site.logs.JsonFormatter"},
-        "plain": {"format": "%(asctime)s %(levelname)-7s %(name)s [%(request_id)s] %(message)s"},
+        "plain": {"()": "aiwm_site.logs.PlainFormatter"},
     },
     "handlers": {
         "stderr": {

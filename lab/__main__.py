@@ -5,7 +5,6 @@ cache of built images stays.
 """
 
 import argparse
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,9 +34,9 @@ def up() -> None:
 def down() -> None:
     """Stop the nodes and delete them with their disks, and the site on them."""
     packages.check()
+    site.remove()
     for node in nodes():
         node.remove()
-    shutil.rmtree(lab_folder() / "site", ignore_errors=True)
     print("The lab's nodes are gone.")
 
 
@@ -81,6 +80,7 @@ def _shown(path: Path) -> Path:
 
 def serve(port: int, workers: int) -> None:
     """Start the nodes and a site on them; Ctrl-C stops the site."""
+    site.check_port(port)
     up()
     site.serve(nodes(), port, workers)
 

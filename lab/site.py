@@ -1,6 +1,10 @@
 """A site of AIWM on the lab's nodes, with a database and folders of its own."""
 
+import fcntl
 import os
+import shlex
+import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -9,13 +13,28 @@ from pathlib import Path
 from .guest import tiny
 from .node import Node
 from .places import lab_folder
+from .shell import CommandFailed
 
 _ROOT = Path(__file__).resolve().parent.parent
 _IMAGE = "debian-12"
 
 
+def check_port(port: int) -> None:
+    """Raises CommandFailed where somebody else listens there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as e:
+            raise CommandFailed(
+                f"Port {port} cannot be had: {e.strerror}. Stop what uses it (`ss -ltnp` names it), or take another: "
+                f"`make lab PORT={port + 1}`."
+            ) from e
+
+
 def serve(nodes: Sequence[Node], port: int, workers: int) -> None:
     """Make the site ready and become it: Ctrl-C ends the site, and leaves the nodes and their VMs."""
+    _hold()
     _manage("migrate", "--verbosity=0")
     _manage("seed_demo", "--verbosity=0")
     known = _read("nodes", "list")
@@ -25,18 +44,55 @@ def serve(nodes: Sequence[Node], port: int, workers: int) -> None:
     _manage("images", "import", _IMAGE, str(tiny()), "--ready", "cloud-init")
     _manage("images", "push", _IMAGE, *(node.name for node in nodes))
     _manage("nodes", "refresh", *(node.name for node in nodes), "--no-wait")  # for the workers, as soon as they are
-    print(_story(nodes), flush=True)
+    environment_file = _folder() / "env"
+    environment_file.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in _ours().items()))
+    print(_story(nodes, environment_file), flush=True)
     command = [sys.executable, str(_ROOT / "manage.py"), "serve", "--port", str(port), "--workers", str(workers)]
     os.execve(command[0], command, _environment())
 
 
-def _story(nodes: Sequence[Node]) -> str:
+def remove() -> None:
+    """Delete its database and files. Raises CommandFailed while it serves."""
+    if _folder().exists():
+        _hold()
+        shutil.rmtree(_folder(), ignore_errors=True)
+
+
+def _hold() -> None:
+    """Until this process ends, also as another program: the site is one's at a time."""
+    _folder().mkdir(parents=True, exist_ok=True)
+    lock = os.open(_folder() / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise CommandFailed("The lab's site is served by another process. Stop that first, with Ctrl-C.") from None
+    os.set_inheritable(lock, True)
+
+
+def _story(nodes: Sequence[Node], environment_file: Path) -> str:
+    lan = nodes[0].lan(100)
     lines = ["", "To look into a node:"]
     lines += [f"  virsh -c '{node.uri}' list --all" for node in nodes]
-    lines += ["", "VMs on VLAN 100 are reached from this machine. Free static addresses, with netmask 255.255.255.0:"]
-    for node in nodes:
-        lan = node.lan(100)
-        lines.append(f"  {node.name}: {lan.network[10]} to {lan.network[250]}, gateway {lan.gateway}")
+    lines += [
+        "",
+        f"VMs on VLAN 100 are reached from this machine. Static addresses, with netmask {lan.network.netmask}:",
+    ]
+    lines += [
+        f"  {node.name}: {node.lan(100).network[10]} to {node.lan(100).network[250]}, gateway {node.lan(100).gateway}"
+        for node in nodes
+    ]
+    lines += [
+        "",
+        "In another shell, manage.py acts on this site so, and a first VM tells who it is at its address:",
+        f"  set -a; . {environment_file}; set +a",
+        f"  .venv/bin/python manage.py nodes check {nodes[0].name}",
+        f"  .venv/bin/python manage.py vm create --as demo --name first --node {nodes[0].name} --image {_IMAGE} \\",
+        f"    --vcpus 1 --ram-gb 1 --disk-gb 10 --hostname first --vlan 100 --ip {lan.network[10]} \\",
+        f"    --netmask {lan.network.netmask} --gateway {lan.gateway} --start",
+        f"  curl http://{lan.network[10]}/",
+        "",
+        "Ctrl-C stops the site; nodes and VMs run on until `make lab-down`.",
+    ]
     return "\n".join(lines)
 
 
@@ -51,14 +107,20 @@ def _read(*arguments: str) -> str:
 
 
 def _environment() -> dict[str, str]:
-    folder = lab_folder() / "site"
-    folder.mkdir(parents=True, exist_ok=True)
-    ours = {
+    return {**os.environ, **_ours()}
+
+
+def _ours() -> dict[str, str]:
+    folder = _folder()
+    return {
         "DEBUG": "1",
         "AIWM_VAR": str(folder),
         "DATABASE_URL": f"sqlite:///{folder}/aiwm.sqlite3",
         "VM_BACKEND": "vmbackends.libvirt.LibvirtBackend",
-        "VM_BACKEND_OPTIONS": "{}",
+        "VM_BACKEND_OPTIONS": os.environ.get("VM_BACKEND_OPTIONS", "{}"),
         "AIWM_USER": "admin",
     }
-    return {**os.environ, **ours}
+
+
+def _folder() -> Path:
+    return lab_folder() / "site"

@@ -1,6 +1,8 @@
 """`python -m lab`, and what the lab says where there can be none."""
 
+import fcntl
 import os
+import socket
 import subprocess
 import sys
 
@@ -53,3 +55,25 @@ def test_a_built_image_gives_way_when_its_source_is_another(monkeypatch, tmp_pat
 
 def test_nothing_is_lacking_once_it_is_installed(lab_packages):
     assert packages.missing() == []
+
+
+def test_it_says_first_that_its_port_is_taken(lab_packages, monkeypatch, tmp_path):
+    monkeypatch.setenv("AIWM_LAB", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = main(["serve", "--port", str(port)])
+    assert said.startswith(f"Port {port} cannot be had: Address already in use.")
+    assert f"`make lab PORT={port + 1}`" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_takes_no_site_away_that_is_served(lab_packages, monkeypatch, tmp_path):
+    monkeypatch.setenv("AIWM_LAB", str(tmp_path))
+    (tmp_path / "site").mkdir()
+    with (tmp_path / "site/lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        said = main(["down"])
+    assert said == "The lab's site is served by another process. Stop that first, with Ctrl-C."
+    assert (tmp_path / "site").exists()
+    assert main(["down"]) is None
+    assert not (tmp_path / "site").exists()

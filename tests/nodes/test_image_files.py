@@ -101,7 +101,7 @@ def test_it_refuses_an_encrypted_one(tmp_path, left):
     source = tmp_path / "disk.qcow2"
     qemu_img(
         "create", "-f", "qcow2", "--object", "secret,id=s,data=x", "-o",
-        "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", source, "3M",
+        "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=200", source, "3M",
     )  # fmt: skip
     assert "is encrypted" in refusal(source)
 

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from aiwm_site.logs import JsonFormatter, RequestIdFilter, request_id_var
+from aiwm_site.logs import JsonFormatter, PlainFormatter, RequestIdFilter, request_id_var
 from tests.factories import UserFactory
 
 pytestmark = pytest.mark.urls("tests.site.urls")
@@ -115,3 +115,13 @@ def test_it_names_the_user_of_the_api(client_of, caplog):
     caplog.set_level(logging.INFO)
     client_of(user).get("/auth/me")
     assert access_lines(caplog)[-1].user_id == user.id
+
+
+def test_for_eyes_it_says_behind_the_message_what_that_does_not():
+    extra = {"node": "worker-01", "port": 3305}
+    record = logging.getLogger("some.where").makeRecord(
+        "some.where", logging.INFO, "file.py", 1, "node out of reach at %s", (3305,), None, extra=extra
+    )
+    RequestIdFilter().filter(record)
+    line = PlainFormatter().format(record)
+    assert line.endswith("INFO    some.where [-] node out of reach at 3305 node='worker-01'")

@@ -46,7 +46,7 @@ class Command(BaseCommand):
             raise CommandError("The demo has accounts whose passwords everybody knows. Set DEBUG=1, or say --force.")
         people = {name: _person(name, role, org, operator) for name, role, org, operator in demo.PEOPLE}
         if not get_backend().capabilities.local_reads:
-            self._say(options, "Demo accounts are there. Nodes and VMs are real ones: add them by `manage.py nodes`.")
+            self._say(options, "Demo accounts are there. Nodes are real ones: `manage.py nodes add` brings more in.")
             return
         nodes = {node.name: _node(node) for node in demo.NODES}
         made = [_vm(vm, people[vm.owner], nodes[vm.node]) for vm in demo.VMS]
