@@ -123,7 +123,7 @@ class NodeAdmin(WithHistory, ActingAdmin):
 
     @admin.display(description="promised RAM", ordering="used_ram_mb")
     def ram(self, node: Node) -> str:
-        return f"{node.used_ram_mb / 1024:,g} of {node.cap_ram_mb / 1024:,g} GB"
+        return f"{round(node.used_ram_mb / 1024, 2):,g} of {round(node.cap_ram_mb / 1024, 2):,g} GB"
 
     @admin.display(description="promised disk", ordering="used_disk_gb")
     def disk(self, node: Node) -> str:

@@ -161,6 +161,10 @@ def _note_pruned(actor: Actor, node: Node, volume: str) -> None:
     audit.record(
         actor, "image.prune", object_type="node", object_id=node.id, org_id=None, before=before, after=None
     )  # fmt: skip
+    # The next look would tell as much; until then nobody shall be told to remove it.
+    strays = dict(Node.objects.values_list("strays", flat=True).get(pk=node.pk))
+    strays["images"] = [name for name in strays.get("images", ()) if name != volume]
+    Node.objects.filter(pk=node.pk).update(strays={kind: found for kind, found in strays.items() if found})
 
 
 def remove(actor: Actor, os_image: str) -> None:

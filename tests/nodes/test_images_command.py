@@ -361,7 +361,10 @@ def older(disk, tmp_path, backend):
 def test_it_removes_what_is_not_kept_any_more(older, backend, operator):
     kept = Image.objects.get().volume
     node = Node.objects.get(name="worker-01")
+    Node.objects.update(strays={"images": [older], "foreign": ["theirs"]})
     assert images("prune", "worker-01") == f"worker-01: removed {older}.\n"
+    node.refresh_from_db()
+    assert node.strays == {"foreign": ["theirs"]}, "nobody is told to remove it once more"
     assert set(backend.volumes) == {("worker-01", kept), ("worker-02", older), ("worker-02", kept)}
     assert list(node.images.values_list("os_image", flat=True)) == ["debian-12"]
     entry = AuditEntry.objects.get(action="image.prune")
