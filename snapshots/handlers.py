@@ -16,7 +16,7 @@ from tasks.engine import Run
 from tasks.models import Task, TaskStatus
 from tasks.registry import Step, TaskType, Wait
 from vmbackends import get_backend
-from vmbackends.errors import NotSupported
+from vmbackends.errors import Untouched
 
 # How often a worker looks how a node gets on with a snapshot.
 _LOOK_AGAIN_S = 1.0
@@ -40,8 +40,8 @@ def _restore(run: Run) -> Wait | None:
     # The power that it has now is the power that it shall have then; `desired_on` is not touched by a restore.
     try:
         done = get_backend().restore_snapshot(node, vm_spec(vm), snapshot_spec(_snapshot(run)), run.asked_at())
-    except NotSupported:
-        run.state["untouched"] = True  # refused beforehand: the VM is as it was
+    except Untouched:
+        run.state["untouched"] = run.task.attempt == 1  # an earlier call may have begun what this one does not know of
         raise
     return None if done else Wait(_LOOK_AGAIN_S)
 
@@ -77,9 +77,13 @@ def after_restore(task: Task) -> None:
         columns: dict[str, Any] = {"started_at": timezone.now()} if snapshot.vm.desired_on else {}
         release(task, **columns)
         logs.record(task.subject_id, "info", f"Snapshot {snapshot.name!r} restored")
-    elif task.status == TaskStatus.CANCELLED or task.state.get("untouched"):
+    elif task.status == TaskStatus.CANCELLED:
         release(task)
         logs.record(task.subject_id, "info", f"Snapshot {snapshot.name!r} was not restored; nothing was touched")
+    elif task.state.get("untouched"):
+        release(task)
+        why = f"Snapshot {snapshot.name!r} was not restored, and nothing was touched: {task.error}"
+        logs.record(task.subject_id, "error", why[:1000])
     else:
         absent = NODE_ABSENT if task.outcome.get("reason") == "deadline" else ""
         release(task, status=Status.ERROR, error_message=task.error[:1000], error_reason=absent)

@@ -414,7 +414,8 @@ class Backend(ABC):
         """Bring the VM back to it, in the power state of `vm.power`. False while it works: ask again.
 
         `asked_at` tells one restore from another: repeated with the same, it goes back no second time once the guest
-        has run on.
+        has run on. Raises Untouched where it refuses before it has changed anything in this call, and Refused where the
+        guest may have lost its power or gone back.
         """
 
     @abstractmethod

@@ -22,5 +22,9 @@ class Refused(BackendError):
     """The node answered and will not do it: no space, no such image, an invalid domain."""
 
 
+class Untouched(Refused):
+    """Refused before this call changed anything: the VM is as it was before the call."""
+
+
 class NotSupported(Refused):
     """This node or VM can never do it as it is; the message says what would help."""

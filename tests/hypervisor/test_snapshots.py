@@ -16,7 +16,7 @@ import pytest
 from tests.hypervisor.guests import IMAGE, guest_spec, node_ref, wait_for
 from tests.vmbackends.contract import snapshot_of
 from vmbackends.base import Power, PowerIntent
-from vmbackends.errors import Refused
+from vmbackends.errors import Refused, Untouched
 from vmbackends.libvirt import LibvirtBackend, longcalls, snapshots
 
 
@@ -228,6 +228,21 @@ def test_one_that_libvirt_forgot_with_the_domain_is_removed_from_the_disk(lab, r
     assert "aiwm-" not in on_disk(lab, vm)
     assert lab.virsh("snapshot-list", "--name", f"vm-{vm.id}").strip() == ""
     assert workers[1].delete_snapshot(ref, vm, snapshot) is True
+
+
+def test_one_with_memory_that_libvirt_forgot_is_refused_with_nothing_touched(lab, ref, vm, snapshot, workers):
+    backend = workers[0]
+    backend.power_off(ref, vm)
+    lab.virsh("undefine", f"vm-{vm.id}", "--snapshots-metadata")
+    with pytest.raises(Untouched, match="is not defined on its node"):
+        backend.restore_snapshot(ref, vm, snapshot, datetime.now(UTC))
+
+    backend.define(ref, vm)
+    backend.start(ref, vm)
+    run = run_number(lab, vm)
+    with pytest.raises(Untouched, match="Delete the snapshot"):
+        backend.restore_snapshot(ref, vm, snapshot, datetime.now(UTC))
+    assert (run_number(lab, vm), backend.domain(ref, vm).power) == (run, Power.RUNNING)
 
 
 def test_a_long_one_is_taken_and_removed_once_whichever_workers_ask_for_it(lab, ref, vm, workers):

@@ -26,7 +26,7 @@ from tests.factories import (
     static_network,
 )
 from vmbackends.base import DomainState, Power
-from vmbackends.errors import NodeUnreachable, NotAsked, NotSupported, Refused
+from vmbackends.errors import NodeUnreachable, NotAsked, NotSupported, Refused, Untouched
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_engine]
 
@@ -642,10 +642,10 @@ class TestCleaningUp:
 
 
 class TestRestoring:
-    def begin(self, user, **fields):
+    def begin(self, user, status=Status.STOPPED, **fields):
         from snapshots import actions as snapshot_actions
 
-        vm = vm_in(user, Status.STOPPED, **fields)
+        vm = vm_in(user, status, **fields)
         snapshot = SnapshotFactory(vm=vm)
         snapshot_actions.restore(Actor.of(user, via="api"), vm.id, snapshot.public_id)
         return vm
@@ -667,20 +667,33 @@ class TestRestoring:
 
         assert (vm.status, vm.error_reason) == (Status.ERROR, "node_absent")
 
-    def test_a_failure_is_an_error(self, backend, user):
+    @pytest.mark.parametrize("fault", [NO, NotSupported("QEMU cannot read its memory.")])
+    def test_a_failure_is_an_error(self, backend, user, fault):
         self.begin(user)
 
-        vm, _ = run(backend, fault=NO, at="restore_snapshot")
+        vm, _ = run(backend, fault=fault, at="restore_snapshot")
 
         assert vm.status == Status.ERROR
 
-    def test_one_refused_beforehand_changes_nothing(self, backend, user):
-        self.begin(user)
+    @pytest.mark.parametrize("status", [Status.RUNNING, Status.STOPPED])
+    def test_one_refused_beforehand_changes_nothing(self, backend, user, status):
+        self.begin(user, status)
 
-        vm, task = run(backend, fault=NotSupported("UEFI guests cannot be restored live."), at="restore_snapshot")
+        vm, task = run(backend, fault=Untouched("The node does not have it."), at="restore_snapshot")
 
-        assert (vm.status, vm.error_message) == (Status.STOPPED, "")
-        assert "UEFI" in task.error
+        assert (vm.status, vm.task, vm.error_message) == (status, None, "")
+        assert (task.status, task.error) == (TaskStatus.FAILED, "The node does not have it.")
+        entry = LogEntry.objects.filter(vm=vm).latest("at")
+        assert (entry.level, "nothing was touched: The node does not have it." in entry.message) == ("error", True)
+
+    @pytest.mark.parametrize("status", [Status.RUNNING, Status.STOPPED])
+    def test_one_refused_when_an_earlier_call_may_have_begun_it_is_an_error(self, backend, user, status):
+        self.begin(user, status)
+        die(backend, "restore_snapshot")
+
+        vm, _ = run(backend, fault=Untouched("The node does not have it."), at="restore_snapshot")
+
+        assert vm.status == Status.ERROR
 
 
 class TestASnapshotBeingTaken:

@@ -24,7 +24,7 @@ from vmbackends.base import (
     SnapshotSpec,
     VmSpec,
 )
-from vmbackends.errors import Refused
+from vmbackends.errors import Refused, Untouched
 from vmbackends.libvirt import (
     boot_signs,
     checks,
@@ -201,7 +201,9 @@ class LibvirtBackend(Backend):
         what, mark = "restore a snapshot", asked_at.isoformat()
         call = ("restore", snapshot.id, mark)
         with self._connections.at(node, what, vm) as connection:
-            domain = domains.require(connection, vm)
+            domain = domains.find(connection, vm)
+            if domain is None:
+                raise Untouched(domains.not_defined(vm))
             stage = snapshots.restored(domain, mark)
             if stage is Stage.NOT_BEGUN and not self._long_calls.goes_on(vm, call):
                 self._long_calls.raise_failure(vm, call)

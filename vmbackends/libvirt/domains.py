@@ -35,8 +35,12 @@ def find(connection: Connection, vm: VmSpec) -> Domain | None:
 def require(connection: Connection, vm: VmSpec) -> Domain:
     domain = find(connection, vm)
     if domain is None:
-        raise Refused(f"The domain of {vm.name} is not defined on its node. Restart the VM: that defines it.")
+        raise Refused(not_defined(vm))
     return domain
+
+
+def not_defined(vm: VmSpec) -> str:
+    return f"The domain of {vm.name} is not defined on its node. Start or restart the VM: that defines it."
 
 
 def power(domain: Domain) -> tuple[Power, str]:

@@ -13,7 +13,7 @@ from enum import Enum
 import libvirt
 
 from vmbackends.base import SnapshotSpec, VmSpec
-from vmbackends.errors import Refused
+from vmbackends.errors import Refused, Untouched
 from vmbackends.libvirt import domains, names, qcow2, volumes
 from vmbackends.libvirt.errors import is_missing
 from vmbackends.libvirt.handles import Connection, Domain, DomainSnapshot, Pool, Volume
@@ -88,7 +88,8 @@ def restored(domain: Domain, mark: str) -> Stage:
 
 
 def prepare(domain: Domain, snapshot: SnapshotSpec, mark: str) -> bool:
-    """Mark the snapshot, after which `revert` may come. False where it may not, or not in this step any more.
+    """Mark the snapshot, after which `revert` may come. False where it may not, or not in this step any more. Raises
+    Untouched where the node does not have it.
 
     To mark it libvirt waits until it does nothing else with the domain. So no call of a worker that died can be
     waiting or under way behind the look that follows, and bring the guest back once more when it has run on.
@@ -96,7 +97,7 @@ def prepare(domain: Domain, snapshot: SnapshotSpec, mark: str) -> bool:
     began = time.monotonic()
     found = _find(domain, snapshot)
     if found is None:
-        raise Refused(f"The node does not have the snapshot {snapshot.name}.")
+        raise Untouched(f"The node does not have the snapshot {snapshot.name!r}. Delete the snapshot.")
     xml = found.getXMLDesc(libvirt.VIR_DOMAIN_SNAPSHOT_XML_SECURE)
     domain.snapshotCreateXML(marked(xml, mark), libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE)
     if restored(domain, mark) is not Stage.NOT_BEGUN or time.monotonic() - began > _SHORT_S:
