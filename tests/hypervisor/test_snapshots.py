@@ -240,9 +240,32 @@ def test_one_with_memory_that_libvirt_forgot_is_refused_with_nothing_touched(lab
     backend.define(ref, vm)
     backend.start(ref, vm)
     run = run_number(lab, vm)
-    with pytest.raises(Untouched, match="Delete the snapshot"):
+    with pytest.raises(Untouched, match=r"was undefined by hand\. Delete the snapshot"):
         backend.restore_snapshot(ref, vm, snapshot, datetime.now(UTC))
     assert (run_number(lab, vm), backend.domain(ref, vm).power) == (run, Power.RUNNING)
+
+
+def test_one_without_memory_that_libvirt_forgot_is_gone_back_to(lab, ref, vm, workers):
+    backend = workers[0]
+    backend.power_off(ref, vm)
+    disk = lab.pool / f"vm-{vm.id}.qcow2"
+    lab.run("qemu-io", "-c", "write -P 0x11 1M 64k", disk)
+    snapshot = taken(backend, ref, vm, with_memory=False)
+    lab.run("qemu-io", "-c", "write -P 0x22 1M 64k", disk)
+    backend.start(ref, vm)
+    lab.virsh("undefine", f"vm-{vm.id}", "--snapshots-metadata")
+    run = run_number(lab, vm)
+    with pytest.raises(Untouched, match="is not defined on its node"):
+        backend.restore_snapshot(ref, vm, snapshot, datetime.now(UTC))
+    assert run_number(lab, vm) == run, "it would be gone with its power"
+
+    backend.define(ref, vm)
+    lab.virsh("snapshot-delete", f"vm-{vm.id}", f"aiwm-{snapshot.id}", "--metadata")
+    asked_at = datetime.now(UTC)
+    wait_for(lambda: backend.restore_snapshot(ref, vm, snapshot, asked_at), "the restore")
+    assert backend.domain(ref, vm).power is Power.RUNNING
+    backend.power_off(ref, vm)
+    assert "failed" not in lab.run("qemu-io", "-c", "read -P 0x11 1M 64k", disk), "it has the content of then"
 
 
 def test_a_long_one_is_taken_and_removed_once_whichever_workers_ask_for_it(lab, ref, vm, workers):

@@ -202,11 +202,14 @@ class LibvirtBackend(Backend):
         call = ("restore", snapshot.id, mark)
         with self._connections.at(node, what, vm) as connection:
             domain = domains.find(connection, vm)
-            if domain is None:
+            if domain is None or not snapshots.survives(domain, snapshot):
                 raise Untouched(domains.not_defined(vm))
             stage = snapshots.restored(domain, mark)
             if stage is Stage.NOT_BEGUN and not self._long_calls.goes_on(vm, call):
                 self._long_calls.raise_failure(vm, call)
+                if not snapshots.is_known(domain, snapshot):
+                    snapshots.recall(connection, node.settings.pool, domain, vm, snapshot)
+                    return False
                 if snapshots.prepare(domain, snapshot, mark):
                     self._long_calls.begin(node, what, vm, call, lambda domain: snapshots.revert(domain, vm, snapshot))
                 stage = snapshots.restored(domain, mark)

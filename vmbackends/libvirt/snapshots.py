@@ -87,17 +87,35 @@ def restored(domain: Domain, mark: str) -> Stage:
     return Stage.DONE
 
 
+def survives(domain: Domain, snapshot: SnapshotSpec) -> bool:
+    """Whether a restore leaves the domain there. Its power is cut to go back to what has no memory, and one that was
+    undefined by hand is gone with its power."""
+    return snapshot.with_memory or bool(domain.isPersistent())
+
+
+def recall(connection: Connection, pool_name: str, domain: Domain, vm: VmSpec, snapshot: SnapshotSpec) -> None:
+    """Put one that libvirt forgot on its list again. Raises Untouched where it cannot be gone back to any more.
+
+    Memory fits no definition but the one that it was taken with, and libvirt forgot that as well.
+    """
+    if snapshot.with_memory:
+        raise Untouched(
+            f"The node has forgotten the snapshot {snapshot.name!r} of {vm.name}: its domain was undefined by hand. "
+            "Delete the snapshot."
+        )
+    if not is_left(connection, volumes.open_pool(connection, pool_name), vm, snapshot):
+        raise Untouched(f"The disk of {vm.name} does not hold the snapshot {snapshot.name!r}. Delete the snapshot.")
+    remember(domain, snapshot)
+
+
 def prepare(domain: Domain, snapshot: SnapshotSpec, mark: str) -> bool:
-    """Mark the snapshot, after which `revert` may come. False where it may not, or not in this step any more. Raises
-    Untouched where the node does not have it.
+    """Mark the snapshot, after which `revert` may come. False where it may not, or not in this step any more.
 
     To mark it libvirt waits until it does nothing else with the domain. So no call of a worker that died can be
     waiting or under way behind the look that follows, and bring the guest back once more when it has run on.
     """
     began = time.monotonic()
-    found = _find(domain, snapshot)
-    if found is None:
-        raise Untouched(f"The node does not have the snapshot {snapshot.name!r}. Delete the snapshot.")
+    found = domain.snapshotLookupByName(names.snapshot_name(snapshot.id), 0)
     xml = found.getXMLDesc(libvirt.VIR_DOMAIN_SNAPSHOT_XML_SECURE)
     domain.snapshotCreateXML(marked(xml, mark), libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE)
     if restored(domain, mark) is not Stage.NOT_BEGUN or time.monotonic() - began > _SHORT_S:
@@ -132,7 +150,8 @@ def is_left(connection: Connection, pool: Pool, vm: VmSpec, snapshot: SnapshotSp
 
 
 def remember(domain: Domain, snapshot: SnapshotSpec) -> None:
-    """Put one that is in the disk on libvirt's list again, so that it can be removed."""
+    """Put one that is in the disk on libvirt's list again, so that it can be removed, or gone back to if it has no
+    memory."""
     name = names.snapshot_name(snapshot.id)
     definition = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE | libvirt.VIR_DOMAIN_XML_INACTIVE)
     xml = lost_snapshot_xml(
