@@ -130,7 +130,7 @@ def refuse_what_cannot_work(vm: VirtualMachine, snapshot: Snapshot) -> None:
     if then.disk_gb != now.disk_gb:
         raise Unsupported(
             f"The disk has grown from {then.disk_gb} to {now.disk_gb} GB since this snapshot, and a restore would cut "
-            "it. Create a VM from the data instead, or delete the snapshot."
+            "it. A disk cannot shrink, so this snapshot can only be deleted."
         )
     if snapshot.with_memory and (then.vcpus, then.ram_mb, then.gpu_config) != (now.vcpus, now.ram_mb, now.gpu_config):
         raise Unsupported(

@@ -177,6 +177,8 @@ class TestRestore:
         answer = client.post(url(vm, snapshot, "/restore"))
 
         assert (answer.status_code, answer.json()["code"]) == (409, "unsupported")
+        assert "from 20 to 40 GB" in answer.json()["detail"]
+        assert "can only be deleted" in answer.json()["detail"]
         assert VirtualMachine.objects.get(pk=vm.id).task is None
 
     def test_it_refuses_a_viewer(self, client_of):
