@@ -124,7 +124,7 @@ def console(guest):
             def enter(line, then):
                 before = len(guest.log())
                 os.write(ours, f"{line}\r".encode())
-                wait(lambda: re.search(then, guest.log()[before:]), 20)
+                wait(lambda: re.search(then, guest.log()[before:]), 60)
 
             yield enter
         finally:

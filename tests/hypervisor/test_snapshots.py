@@ -33,6 +33,7 @@ def ref(lab):
 @pytest.fixture(autouse=True)
 def steps_are_short(monkeypatch):
     monkeypatch.setattr(longcalls, "_WAITS_S", 0.2)
+    monkeypatch.setattr(longcalls, "_WAITS_FOR_ITS_TURN_S", 3.0)
 
 
 @pytest.fixture
