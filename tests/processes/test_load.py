@@ -19,7 +19,7 @@ from tests.databases import Database
 from tests.processes.api import Answer, Api
 from tests.processes.sites import Site, free_port, wait_for
 
-SECONDS = float(os.environ.get("LOAD_SECONDS") or 30)
+SECONDS = float(os.environ.get("LOAD_SECONDS") or 20)
 CLIENTS = 40
 ORGANIZATIONS = 4
 ADDRESSES = 25
