@@ -1,11 +1,18 @@
 """A node that is rebooted, loses its power or does not answer in the middle of a task."""
 
+from datetime import timedelta
+
 import pytest
 from django.utils import timezone
 
-from resources import reconcile
+import nodes.actions
+from accounts.actors import Actor
+from nodes.models import Claim, Node
+from resources import actions, reconcile
+from resources.models import VirtualMachine
 from tasks.models import Task
 from tasks.worker import drain
+from tests.factories import OperatorFactory
 from tests.hypervisor import estate
 from tests.hypervisor.guests import wait_for
 from tests.hypervisor.work import work
@@ -28,9 +35,13 @@ def deploy(*vms):
     assert set(estate.statuses(vms)) == {"running"}, [estate.error(vm) for vm in vms]
 
 
+def sweep_until(condition, what):
+    """A node's connection is opened anew when its breaker lets one through."""
+    wait_for(lambda: reconcile.sweep_all() or condition(), what)
+
+
 def sweep_until_online(lab):
-    """Its connection is opened anew when its breaker lets one through."""
-    wait_for(lambda: reconcile.sweep_all() or estate.online(lab.name), "the node's return")
+    sweep_until(lambda: estate.online(lab.name), "the node's return")
 
 
 def test_after_a_reboot_what_was_meant_to_be_on_comes_on_and_what_was_off_stays_off(lab):
@@ -101,8 +112,7 @@ def test_one_that_does_not_answer_is_tried_until_the_deadline_and_taken_at_its_w
     reconcile.sweep_all()
     assert estate.status(vm) == "error"
     lab.start_daemon()
-    sweep_until_online(lab)
-    assert (estate.status(vm), estate.error(vm)) == (seen, "")
+    sweep_until(lambda: (estate.status(vm), estate.error(vm)) == (seen, ""), f"the VM to be {seen}")
 
 
 def test_one_that_answers_again_before_the_deadline_ends_the_task_as_if_nothing_had_been(lab, cut_off_before):
@@ -145,6 +155,55 @@ def test_a_stop_that_it_does_not_answer_is_never_taken_for_done(lab, cut_off_bef
     give_up()
     assert estate.status(vm) == "error"
     lab.start_daemon()
-    sweep_until_online(lab)
-    assert estate.status(vm) == "running"
+    sweep_until(lambda: estate.status(vm) == "running", "the VM to be running")
     assert power(lab, vm) == "running"
+
+
+def test_a_vm_that_is_deleted_while_it_is_away_is_cleaned_up_when_it_is_back(lab):
+    vm = estate.create(lab.name)
+    deploy(vm)
+    estate.ask("stop", vm, force=True)
+    work()
+    lab.kill_daemon()
+    estate.ask("delete", vm)
+    drain()
+    assert estate.open_tasks([vm]) == 1, "it waits"
+    assert Claim.objects.filter(vm_id=vm).exists(), "its address is given to nobody meanwhile"
+    lab.start_daemon()
+    sweep_until_online(lab)
+    estate.wait_no_more()
+    work()
+    assert f"vm-{vm}" not in lab.virsh("list", "--all", "--name")
+    assert not Claim.objects.filter(vm_id=vm).exists()
+
+
+def test_a_vm_that_was_forgotten_with_a_lost_node_is_told_of_and_let_be_when_that_is_back(lab):
+    kept, forgotten = vms = [estate.create(lab.name) for _ in range(2)]
+    deploy(*vms)
+    lab.kill_daemon()
+    reconcile.sweep_all()
+    operator = Actor.of(OperatorFactory(), via="api")
+    node = Node.objects.get(name=lab.name)
+    nodes.actions.mark_lost(operator, node.id)
+    reconcile.sweep_all()
+    assert estate.statuses(vms) == ["error", "error"]
+    actions.forget(operator, forgotten)
+    assert not Claim.objects.filter(vm_id=forgotten).exists()
+    # A moment after it was let go, what is there of a VM may be on its way out.
+    long_ago = timezone.now() - timedelta(hours=1)
+    VirtualMachine.objects.filter(pk=forgotten).update(deleted_at=long_ago, updated_at=long_ago)
+
+    lab.start_daemon()
+    reconcile.sweep_all()
+    assert estate.statuses([kept]) == ["error"], "while it is lost it is let be"
+    nodes.actions.mark_lost(operator, node.id, lost=False)
+    sweep_until(lambda: estate.status(kept) == "running", "the VM to be running")
+    node.refresh_from_db()
+    assert not node.enabled, "it stays in maintenance"
+    names = [f"vm-{forgotten}", f"vm-{forgotten}-console.log", f"vm-{forgotten}.qcow2"]
+    assert node.strays == {"orphans": {forgotten: names}}
+    assert power(lab, forgotten) == "running"
+    lab.virsh("destroy", names[0])
+    lab.virsh("undefine", names[0])
+    for volume in names[1:]:
+        lab.virsh("vol-delete", volume, "aiwm")
