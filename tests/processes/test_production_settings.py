@@ -11,7 +11,7 @@ import pytest
 
 from tests.processes.sites import REPOSITORY
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.one_engine]
 
 SHOWN = REPOSITORY / "docs" / "production.env.example"
 LINE = re.compile(r"([A-Z_]+)=(\S*)")

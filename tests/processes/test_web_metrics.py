@@ -11,7 +11,7 @@ import pytest
 from tests.processes.api import Api
 from tests.processes.sites import free_port, wait_for
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.one_engine]
 
 TOKEN = "a token of some length"
 
