@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import urllib.request
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -123,8 +124,16 @@ def console(guest):
 
             def enter(line, then):
                 before = len(guest.log())
-                os.write(ours, f"{line}\r".encode())
-                wait(lambda: re.search(then, guest.log()[before:]), 60)
+                pressed = [0.0]
+
+                def came():
+                    # virsh says that it is connected a moment before it is: what is typed then is lost.
+                    if not pressed[0] or (not line and time.monotonic() - pressed[0] > 2):
+                        os.write(ours, f"{line}\r".encode())
+                        pressed[0] = time.monotonic()
+                    return re.search(then, guest.log()[before:])
+
+                wait(came, 60)
 
             yield enter
         finally:
