@@ -5,10 +5,9 @@ libvirt tells it in a domain's XML alone; no bulk call has it.
 
 from collections.abc import Collection
 
-import libvirt
 from lxml import etree
 
-from vmbackends.libvirt.errors import is_missing
+from vmbackends.libvirt.domains import described
 from vmbackends.libvirt.handles import Connection
 from vmbackends.libvirt.names import domain_uuid
 from vmbackends.pci import PciAddress
@@ -19,20 +18,9 @@ _PCI = "devices/hostdev[@mode='subsystem'][@type='pci']/source/address"
 def devices_of(connection: Connection, vm_ids: Collection[str]) -> dict[PciAddress, str]:
     """The PCI devices of all domains but those of these VMs, with whose each is. One that is off has its devices too:
     whoever starts it takes them."""
-    found: dict[PciAddress, str] = {}
     ours = {domain_uuid(vm_id) for vm_id in vm_ids}
-    for domain in connection.listAllDomains(0):
-        if domain.UUIDString() in ours:
-            continue
-        try:
-            xml = domain.XMLDesc(0)
-        except libvirt.libvirtError as e:
-            if is_missing(e):
-                continue
-            raise
-        for address in etree.fromstring(xml).iterfind(_PCI):
-            found[_pci_address(address)] = domain.name()
-    return found
+    strays = (domain for domain in connection.listAllDomains(0) if domain.UUIDString() not in ours)
+    return {_pci_address(address): domain.name() for domain, xml in described(strays) for address in xml.iterfind(_PCI)}
 
 
 def _pci_address(address: "etree._Element") -> PciAddress:

@@ -5,6 +5,8 @@ its name is somebody else's, and libvirt refuses a second of that name.
 https://libvirt.org/html/libvirt-libvirt-domain.html
 """
 
+from collections.abc import Iterable, Iterator
+
 import libvirt
 from lxml import etree
 
@@ -151,14 +153,18 @@ def paths_in_use(connection: Connection) -> set[str]:
     libvirt's own record tells, which it keeps of what runs. Statistics would in one call, but of QEMU: for one that
     hangs they wait without end.
     """
-    paths: set[str] = set()
-    for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+    running = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+    sources = (source for _, xml in described(running) for source in xml.iterfind("devices/disk//source[@file]"))
+    return {str(source.get("file")) for source in sources}
+
+
+def described(domains: Iterable[Domain]) -> Iterator[tuple[Domain, "etree._Element"]]:
+    """Each of them with its XML, a call for each. One that went meanwhile is passed over."""
+    for domain in domains:
         try:
             xml = domain.XMLDesc(0)
         except libvirt.libvirtError as e:
             if is_missing(e):
                 continue
             raise
-        sources = etree.fromstring(xml).iterfind("devices/disk//source[@file]")
-        paths |= {str(source.get("file")) for source in sources}
-    return paths
+        yield domain, etree.fromstring(xml)
