@@ -11,9 +11,9 @@ from accounts import audit
 from accounts.actors import Actor
 from common.db import atomic
 from common.errors import Conflict, PreconditionFailed
-from nodes import devices
+from nodes import claims, devices
 from nodes.hardware import set_gpus, set_images
-from nodes.models import Gpu, Node, NodeImage
+from nodes.models import Gpu, Node, NodeImage, StrayAddress
 from nodes.queries import find_node
 from nodes.refresh import REFRESH
 from nodes.requests import CapacityBody, CapacityPatch, NodeCreate, NodePatch, bridge_fault
@@ -29,6 +29,8 @@ SETTINGS = {
     "domainType": "domain_type",
     "cpuMode": "cpu_mode",
 }
+# What a body says by which the devices of domains are told.
+_TELL_DEVICES = {"gpus", "bridge", "untagged_bridge", "openvswitch"}
 
 
 def create(actor: Actor, body: NodeCreate) -> Node:
@@ -66,6 +68,8 @@ def delete(actor: Actor, node_id: str, versions: Collection[int] | None = None) 
     before = summary(node)
     Gpu.objects.filter(node=node).delete()
     NodeImage.objects.filter(node=node).delete()
+    StrayAddress.objects.filter(node=node).delete()
+    claims.hold_for_strays()
     _record(actor, "node.delete", node, before, None)
 
 
@@ -166,15 +170,21 @@ def _update(actor: Actor, node_id: str, body: NodePatch, versions: Collection[in
             else f"{node.name} was changed in this moment. Try again."
         )
         raise _refusal(node, versions, reason)
-    if "gpus" in body.model_fields_set:
-        set_gpus(node, body.gpus)
-        if node.strays:
-            devices.look_soon(node)
-    if "os_images" in body.model_fields_set:
-        set_images(node, body.os_images)
+    _set_what_it_has(node, body)
+    if moved:
+        claims.hold_for_strays()
     node.refresh_from_db()
     _record(actor, "node.update", node, before, summary(node))
     return node
+
+
+def _set_what_it_has(node: Node, body: NodePatch) -> None:
+    if "gpus" in body.model_fields_set:
+        set_gpus(node, body.gpus)
+    if node.strays and body.model_fields_set & _TELL_DEVICES:
+        devices.look_soon(node)
+    if "os_images" in body.model_fields_set:
+        set_images(node, body.os_images)
 
 
 def _refuse_together(node: Node, columns: dict[str, Any]) -> None:

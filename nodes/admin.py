@@ -25,7 +25,7 @@ from common.errors import DomainError
 from common.validation import parse
 from nodes import actions, room, strays
 from nodes.forms import GpuForm, NetworkForm, NodeForm, gpu_bodies, image_names
-from nodes.models import Claim, Gpu, Image, Network, Node, NodeImage
+from nodes.models import Claim, Gpu, Image, Network, Node, NodeImage, StrayAddress
 from nodes.requests import NodeCreate, NodePatch
 
 # What the audit trail calls the actions that are no updates of a node.
@@ -243,6 +243,16 @@ class GpuAdmin(ReadOnlyAdmin):
     list_filter = ("use", "present", "model", "node")
     list_select_related = ("node",)
     search_fields = ("device_id", "model", "pci_address", "node__name", "=id")
+
+
+@admin.register(StrayAddress)
+class StrayAddressAdmin(ReadOnlyAdmin):
+    """To be looked at: what workers see on nodes."""
+
+    list_display = ("address", "vlan_id", "domain", "node")
+    list_filter = ("node",)
+    list_select_related = ("node",)
+    search_fields = ("address", "domain", "node__name")
 
 
 @admin.register(Image)

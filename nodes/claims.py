@@ -16,11 +16,14 @@ from django.db.models import F
 from common.db import atomic
 from common.errors import Conflict, FieldError, ValidationFailed
 from nodes import mig
-from nodes.models import Claim, Gpu, GpuUse, Node
+from nodes.models import Claim, Gpu, GpuUse, Node, StrayAddress
 from vmbackends.base import GpuSpec
 
 WHOLE = (GpuUse.PASSTHROUGH, GpuUse.EITHER)
 SLICED = (GpuUse.MIG, GpuUse.EITHER)
+
+# Holds what domains have that no VM accounts for.
+NOBODY = ""
 
 _GPU = "gpu:"
 _ADDRESS = "ip:"
@@ -93,6 +96,7 @@ def take_address(vm_id: str, org_id: str, segment: str, vlan_id: int | None, add
 def give_back(vm_id: str) -> None:
     """Give back all that a VM holds."""
     Claim.objects.filter(vm_id=vm_id).delete()
+    _leave_to_strays()
 
 
 @atomic
@@ -103,6 +107,30 @@ def give_back_gpus(vm_id: str) -> None:
 @atomic
 def give_back_address(vm_id: str) -> None:
     Claim.objects.filter(vm_id=vm_id, key__startswith=_ADDRESS).delete()
+    _leave_to_strays()
+
+
+@atomic
+def hold_for_strays() -> None:
+    """Have `NOBODY` hold the addresses that are a `StrayAddress`, where no VM does, and none besides."""
+    strays = StrayAddress.objects.filter(node__deleted_at=None)
+    wanted = {address_key(*stray) for stray in strays.values_list("node__segment", "vlan_id", "address")}
+    held = set(Claim.objects.filter(vm_id=NOBODY).values_list("key", flat=True))
+    _drop(NOBODY, held - wanted)
+    Claim.objects.bulk_create([Claim(key=key, vm_id=NOBODY) for key in sorted(wanted - held)], ignore_conflicts=True)
+
+
+def held_by_vms(strays: Iterable[StrayAddress]) -> dict[StrayAddress, str]:
+    """The ids of the VMs that hold these addresses as well, with their nodes read."""
+    keys = {address_key(stray.node.segment, stray.vlan_id, stray.address): stray for stray in strays}
+    claims = Claim.objects.filter(key__in=keys).exclude(vm_id=NOBODY)
+    return {keys[claim.key]: claim.vm_id for claim in claims}
+
+
+def _leave_to_strays() -> None:
+    """What a VM has given back may be in use by a domain of nobody's, too."""
+    if StrayAddress.objects.exists():
+        hold_for_strays()
 
 
 def gpu_specs(node_id: str, allocated: Sequence[str]) -> tuple[GpuSpec, ...]:

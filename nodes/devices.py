@@ -1,4 +1,4 @@
-"""GPUs of a node that are devices of domains which no VM accounts for. They are given to no VM.
+"""What domains have on a node which no VM accounts for: GPUs of the node and addresses. They are given to no VM.
 
 What a domain was given stands in its XML alone, a call for each. So it is asked for where a sweep finds that other such
 domains are there than before, in a task of its own, and whenever the node is asked what it has. All of them are
@@ -10,13 +10,15 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from common.db import atomic
-from nodes.models import Gpu, Node
+from nodes import claims
+from nodes.models import Gpu, Node, StrayAddress
 from nodes.queries import node_ref
 from tasks.engine import Run
 from tasks.models import Task, TaskStatus
 from tasks.queue import enqueue
 from tasks.registry import Step, TaskType
 from vmbackends import get_backend
+from vmbackends.base import Devices
 from vmbackends.pci import PciAddress, pci_address
 
 log = logging.getLogger(__name__)
@@ -37,19 +39,23 @@ use = Use()
 
 @atomic
 def look_soon(node: Node) -> None:
-    """Have a worker look, unless the node has no GPU, or a task waits that will see the same."""
-    waiting = Task.objects.filter(subject_id=node.id, type=DEVICES, status=TaskStatus.PENDING)
-    if Gpu.objects.filter(node=node).exists() and not waiting.exists():
+    """Have a worker look, unless a task waits that will see the same."""
+    if not Task.objects.filter(subject_id=node.id, type=DEVICES, status=TaskStatus.PENDING).exists():
         enqueue(DEVICES, subject_id=node.id, node_id=node.id, org_id=None, created_by=None)
 
 
-def ask(node: Node) -> Mapping[PciAddress, str]:
+def ask(node: Node) -> Devices:
     """What such domains have. Raises BackendError."""
-    return get_backend().devices_of(node_ref(node), use.vms_on(node))
+    return get_backend().devices_of_others(node_ref(node), use.vms_on(node))
 
 
 @atomic
-def write_down(node: Node, devices: Mapping[PciAddress, str]) -> None:
+def write_down(node: Node, devices: Devices) -> None:
+    _write_gpus(node, devices.pci)
+    _write_addresses(node, devices.addresses)
+
+
+def _write_gpus(node: Node, devices: Mapping[PciAddress, str]) -> None:
     by_board = {address.board: name[:_LONGEST_NAME] for address, name in devices.items()}
     for gpu in Gpu.objects.filter(node=node):
         address = pci_address(gpu.pci_address)
@@ -60,6 +66,23 @@ def write_down(node: Node, devices: Mapping[PciAddress, str]) -> None:
             log.warning(
                 "a GPU is in a domain of nobody's" if domain else "a GPU is in no such domain more", extra=extra
             )
+
+
+def _write_addresses(node: Node, addresses: Mapping[tuple[int, str], str]) -> None:
+    known = {(row.vlan_id, row.address): row for row in StrayAddress.objects.filter(node=node)}
+    gone = [row.pk for key, row in known.items() if key not in addresses]
+    StrayAddress.objects.filter(pk__in=gone).delete()
+    rows = [
+        StrayAddress(node=node, vlan_id=vlan_id, address=address, domain=name[:_LONGEST_NAME])
+        for (vlan_id, address), name in addresses.items()
+    ]
+    StrayAddress.objects.bulk_create(
+        rows, update_conflicts=True, unique_fields=("node", "vlan_id", "address"), update_fields=("domain",)
+    )
+    claims.hold_for_strays()
+    if gone or addresses.keys() - known.keys():
+        extra = {"node": node.name, "addresses": len(addresses)}
+        log.warning("other addresses are of domains of nobody's than before", extra=extra)
 
 
 def _look(run: Run) -> None:
@@ -74,7 +97,7 @@ def _settle(task: Task) -> None:
 
 TASK = TaskType(
     name=DEVICES,
-    steps=(Step("look", 100, "Looking for GPUs in domains of nobody's", _look),),
+    steps=(Step("look", 100, "Looking for what domains of nobody's have", _look),),
     settle=_settle,
     deadline_s=None,  # nobody would ask again
 )

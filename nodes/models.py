@@ -129,6 +129,24 @@ class Ready(models.TextChoices):
     POWER = "power", "that it stays on"
 
 
+class StrayAddress(models.Model):
+    """An address that a domain of the node was given which no VM accounts for: see `nodes.devices`."""
+
+    id = object_id_key()
+    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="stray_addresses")
+    vlan_id = models.PositiveSmallIntegerField(help_text="0 for the untagged network")
+    address = models.GenericIPAddressField(protocol="IPv4")
+    domain = models.CharField(max_length=255)
+
+    class Meta:
+        ordering = ("node", "vlan_id", "address")
+        constraints = (models.UniqueConstraint(fields=("node", "vlan_id", "address"), name="address_once_a_node"),)
+        verbose_name_plural = "stray addresses"
+
+    def __str__(self) -> str:
+        return self.address
+
+
 class Image(models.Model):
     """An OS image that operators keep for nodes: a qcow2 file, and how its guests want to be run.
 
@@ -203,7 +221,8 @@ class Network(models.Model):
 
 
 class Claim(models.Model):
-    """One thing that one VM holds. The primary key is the invariant: a second holder cannot be written.
+    """One thing that one VM holds, or a `StrayAddress`, with no VM's id. The primary key is the invariant: a second
+    holder cannot be written.
 
     `gpu:<gpu id>:<memory slice>`, eight rows a card of seven slices, or `ip:<segment>:<vlan or 0>:<address>`.
     """

@@ -7,7 +7,10 @@ See `resources.strays`, which writes it.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nodes.models import Node
+from nodes import claims
+from nodes.models import Node, StrayAddress
+
+_MOST_TOLD = 20
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,26 @@ def sentences(node: Node) -> Iterator[str]:
             f"{gpu.device_id} is a device of the domain {gpu.stray_domain}, and is given to no VM while it is. After a "
             f"change of that domain: manage.py nodes refresh {node.name}."
         )
+    yield from _addresses(node)
     if images := node.strays.get("images"):
         yield (
             f"{', '.join(images)}: of images that were imported anew or removed since. Disks that were made of them "
             f"still need them; manage.py images prune {node.name} removes those that no disk needs."
         )
+
+
+def _addresses(node: Node) -> Iterator[str]:
+    strays = list(node.stray_addresses.select_related("node"))
+    if strays:
+        told = [f"{_where(stray)} ({stray.domain})" for stray in strays[:_MOST_TOLD]]
+        more = f" and {len(strays) - len(told)} more" if len(strays) > len(told) else ""
+        yield f"Addresses that are given to no VM while such domains have them: {', '.join(told)}{more}."
+    for stray, vm_id in claims.held_by_vms(strays).items():
+        yield (
+            f"{_where(stray)} is the address of the VM {vm_id}, and of the domain {stray.domain} here as well. Only "
+            "one of the two can be reached: change the VM's address, or remove the domain."
+        )
+
+
+def _where(stray: StrayAddress) -> str:
+    return f"{stray.address} of VLAN {stray.vlan_id}" if stray.vlan_id else stray.address

@@ -8,6 +8,7 @@ from accounts.actors import SYSTEM, Actor
 from accounts.models import Organization
 from accounts.quotas import Usage
 from common.db import atomic, see_one_moment
+from nodes.claims import NOBODY
 from nodes.models import Claim, Node
 from resources.holdings import Wants
 from resources.models import VirtualMachine
@@ -48,7 +49,7 @@ def recount(fix: bool = False, actor: Actor = SYSTEM) -> list[Difference]:
     for organization in Organization.objects.all():
         counted = by_org.get(organization.id, Counter())
         found += _compare(organization, f"organization {organization.name}", _QUOTA, counted, fix)
-    orphans = Claim.objects.exclude(vm_id__in=holders)
+    orphans = Claim.objects.exclude(vm_id__in=[*holders, NOBODY])
     found += [Difference(f"claim {claim.key} of {claim.vm_id}", 1, 0) for claim in orphans]
     if fix:
         orphans.delete()

@@ -224,6 +224,15 @@ class Observation:
 
 
 @dataclass(frozen=True)
+class Devices:
+    """What domains were given, each with the name of whose it is: PCI devices, and IPv4 addresses on their interfaces
+    by VLAN, 0 for the untagged network, and address."""
+
+    pci: Mapping[PciAddress, str] = field(default_factory=dict)
+    addresses: Mapping[tuple[int, str], str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class GpuMetrics:
     """`utilization` in percent, memory in MiB, `temperature` in degrees Celsius."""
 
@@ -322,10 +331,9 @@ class Backend(ABC):
         """The state of all of these VMs in one call. Raises NodeUnreachable, or Refused where not even the domains can
         be seen."""
 
-    def devices_of(self, node: NodeRef, vm_ids: Collection[str]) -> Mapping[PciAddress, str]:
-        """The node's PCI devices that domains were given which are none of these VMs', with the name of whose each is.
-        Raises NodeUnreachable."""
-        return {}
+    def devices_of_others(self, node: NodeRef, vm_ids: Collection[str]) -> Devices:
+        """What domains on the node were given which are none of these VMs'. Raises NodeUnreachable."""
+        return Devices()
 
     def watch(self, node: NodeRef, notice: Callable[[], None]) -> bool:
         """Call `notice` when the power of a domain there changes, from whatever thread. Gives whether it will.

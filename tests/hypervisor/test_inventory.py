@@ -11,7 +11,7 @@ from lxml.builder import E
 
 from lab.node import Node
 from tests.hypervisor.guests import IMAGE, guest_spec, node_ref
-from vmbackends.base import GpuSpec, NodeRef, NodeSettings, Power
+from vmbackends.base import Devices, GpuSpec, NodeRef, NodeSettings, Power
 from vmbackends.errors import Refused
 from vmbackends.libvirt import LibvirtBackend
 from vmbackends.libvirt.names import domain_uuid
@@ -273,10 +273,10 @@ def test_it_tells_the_devices_that_domains_were_given_also_those_that_are_off(no
     xml.write_bytes(etree.tostring(theirs))
     node.virsh("define", str(xml))
     try:
-        found = LibvirtBackend().devices_of(refs(node), [guest_spec().id])
-        assert LibvirtBackend().devices_of(refs(node), [vm.id]) == {}  # were it that VM's
+        found = LibvirtBackend().devices_of_others(refs(node), [guest_spec().id])
+        assert LibvirtBackend().devices_of_others(refs(node), [vm.id]) == Devices()  # were it that VM's
     finally:
         node.virsh("undefine", "theirs")
-    assert found == {
+    assert found.pci == {
         PciAddress("0000", "3b", "00", "0"): "theirs", PciAddress("10de", "af", "1f", "7"): "theirs"
     }  # fmt: skip

@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from django.test import override_settings
 
 from tests.backends import ScriptedBackend
 from vmbackends import get_backend
-from vmbackends.base import ImageReport, ImageSpec, NodeRef, NodeReport, Observation, VmSpec
+from vmbackends.base import Devices, ImageReport, ImageSpec, NodeRef, NodeReport, Observation, VmSpec
 from vmbackends.errors import BackendError, Refused
 from vmbackends.pci import PciAddress
 
@@ -22,7 +22,7 @@ from vmbackends.pci import PciAddress
 class KeepingBackend(ScriptedBackend):
     """`volumes` are the lengths of what each node has, by the node's and the volume's name; `refusals` what a node
     raises when it is sent an image, or is to remove one; `bases` volumes that disks are clones of; `report` what a
-    probe finds besides; `devices` what domains have, and `asked` the VMs whose were not asked for."""
+    probe finds besides; `devices` and `addresses` what domains have, and `asked` the VMs whose were not asked for."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -30,6 +30,7 @@ class KeepingBackend(ScriptedBackend):
         self.refusals: dict[str, BackendError] = {}
         self.bases: set[str] = set()
         self.devices: dict[PciAddress, str] = {}
+        self.addresses: dict[tuple[int, str], str] = {}
         self.asked: list[list[str]] = []
         self.report: dict[str, Any] = {}
         self.probed: list[NodeRef] = []
@@ -50,10 +51,10 @@ class KeepingBackend(ScriptedBackend):
         self._refuse(node)
         return replace(super().observe(node, vms), images=tuple(name for at, name in self.volumes if at == node.name))
 
-    def devices_of(self, node: NodeRef, vm_ids: Collection[str]) -> Mapping[PciAddress, str]:
+    def devices_of_others(self, node: NodeRef, vm_ids: Collection[str]) -> Devices:
         self._refuse(node)
         self.asked.append(list(vm_ids))
-        return self.devices
+        return Devices(self.devices, self.addresses)
 
     def probe(self, node: NodeRef) -> NodeReport:
         self.probed.append(node)

@@ -1,9 +1,12 @@
-"""GPUs that are devices of domains which no VM accounts for are given to no VM."""
+"""GPUs and addresses that domains have which no VM accounts for are given to no VM."""
 
 import pytest
+from django.db import transaction
 
-from nodes import devices
-from nodes.models import Gpu, Node
+from common.errors import Conflict
+from nodes import claims, devices, strays
+from nodes.models import Gpu, Node, StrayAddress
+from resources.recount import recount
 from tasks.models import Task, TaskStatus
 from tasks.worker import drain
 from tests.factories import GpuFactory, NodeFactory, OperatorFactory, UserFactory, VirtualMachineFactory
@@ -85,11 +88,11 @@ def test_gpus_that_an_operator_names_are_looked_for_at_once(backend, client_of):
     assert theirs() == {"GPU-0": "somebodys"}
 
 
-def test_one_task_waits_and_none_for_a_node_without_gpus(node):
-    devices.look_soon(node)
-    devices.look_soon(node)
-    devices.look_soon(NodeFactory(strays=STRAYS))
-    assert list(Task.objects.values_list("subject_id", flat=True)) == [node.id]
+def test_one_task_waits_for_a_node(node):
+    other = NodeFactory(strays=STRAYS)
+    for asked in (node, other, node):
+        devices.look_soon(asked)
+    assert list(Task.objects.order_by("id").values_list("subject_id", flat=True)) == [node.id, other.id]
 
 
 def test_it_waits_for_a_node_that_is_out_of_reach(backend, node):
@@ -113,3 +116,99 @@ def test_the_api_says_that_it_cannot_be_had_and_names_no_domain(node, client_of)
     assert [name for name, gpu in gpus.items() if gpu["available"]] == ["GPU-1", "GPU-2", "GPU-3"]
     assert {profile["free"] for profile in gpus["GPU-0"]["migProfiles"]} == {0}
     assert "somebodys" not in answer.content.decode()
+
+
+# Addresses
+
+VM = "692cdc80aabbccddee0000aa"
+
+
+def take(segment="default", vlan_id=100, address="10.0.0.5", vm_id=VM):
+    claims.take_address(vm_id, "", segment, vlan_id, address)
+
+
+def may_be_taken(**network):
+    try:
+        with transaction.atomic():
+            take(**network)
+            raise Conflict("not really taken")
+    except Conflict as e:
+        return e.message == "not really taken"
+
+
+def test_an_address_is_given_to_no_vm_while_such_a_domain_of_its_network_has_it(backend, node):
+    backend.addresses = {(100, "10.0.0.5"): "somebodys", (0, "10.0.0.6"): f"vm-{NOBODY}"}
+    look(node)
+    with pytest.raises(Conflict, match=r"^The address 10\.0\.0\.5 of VLAN 100 is taken by another VM\."):
+        take()
+    assert not may_be_taken(vlan_id=None, address="10.0.0.6")
+    assert may_be_taken(vlan_id=None)
+    assert may_be_taken(segment="elsewhere")
+    assert recount() == []
+
+    backend.addresses = {(0, "10.0.0.6"): "somebodys"}
+    look(node)
+    take()
+    assert not may_be_taken(vlan_id=None, address="10.0.0.6")
+    assert StrayAddress.objects.get().domain == "somebodys"
+
+
+def test_an_address_that_a_vm_and_such_a_domain_have_stays_the_vms_until_it_gives_it_back(backend, node):
+    take()
+    backend.addresses = {(100, "10.0.0.5"): "somebodys", (0, "10.0.0.6"): "somebodys"}
+    look(node)
+    assert list(strays.sentences(node))[-2:] == [
+        "Addresses that are given to no VM while such domains have them: 10.0.0.6 (somebodys), "
+        "10.0.0.5 of VLAN 100 (somebodys).",
+        f"10.0.0.5 of VLAN 100 is the address of the VM {VM}, and of the domain somebodys here as well. Only one of "
+        "the two can be reached: change the VM's address, or remove the domain.",
+    ]
+    claims.give_back_address(VM)
+    assert not may_be_taken()
+    take(address="10.0.0.7")
+    claims.give_back(VM)
+    assert may_be_taken(address="10.0.0.7")
+    assert not may_be_taken()
+
+
+def test_two_nodes_on_one_switch_may_have_such_domains_of_one_address(backend, node):
+    backend.addresses = {(100, "10.0.0.5"): "somebodys"}
+    other = NodeFactory(strays=STRAYS)
+    look(node)
+    look(other)
+    backend.addresses = {}
+    look(node)
+    assert not may_be_taken()
+    look(other)
+    assert may_be_taken()
+
+
+def test_it_goes_with_its_node(backend, node, client_of):
+    operator = client_of(OperatorFactory())
+    backend.addresses = {(100, "10.0.0.5"): "somebodys"}
+    look(node)
+    path = f"/resources/nodes/{node.id}"
+    for change in ({"enabled": False}, {"segment": "elsewhere"}):
+        assert operator.patch(path, change, format="json").status_code == 200
+    assert (may_be_taken(), may_be_taken(segment="elsewhere")) == (True, False)
+    assert operator.delete(path).status_code == 200
+    assert may_be_taken(segment="elsewhere")
+    assert not StrayAddress.objects.exists()
+
+
+def test_whose_networks_they_are_on_is_looked_at_anew_where_its_bridges_are_others(backend, node, client_of):
+    answer = client_of(OperatorFactory()).patch(
+        f"/resources/nodes/{node.id}", {"untaggedBridge": "br1", "hostname": "n"}, format="json"
+    )
+    assert answer.status_code == 200
+    drain()
+    assert len(backend.asked) == 1
+    client_of(OperatorFactory()).patch(f"/resources/nodes/{node.id}", {"hostname": "m"}, format="json")
+    drain()
+    assert len(backend.asked) == 1
+
+
+def test_of_many_addresses_the_first_are_told(backend, node):
+    backend.addresses = {(0, f"10.0.0.{n}"): "somebodys" for n in range(1, 24)}
+    look(node)
+    assert list(strays.sentences(node))[-1].endswith(" and 3 more.")

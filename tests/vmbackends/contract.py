@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from vmbackends.base import Backend, DomainState, NodeRef, Power, PowerIntent, SnapshotSpec, VmSpec
+from vmbackends.base import Backend, Devices, DomainState, NodeRef, Power, PowerIntent, SnapshotSpec, VmSpec
 from vmbackends.errors import NodeUnreachable
 
 
@@ -94,7 +94,7 @@ class BackendContract:
         assert all(state.power in self.after_undefine for state in domains.values())
 
     def test_a_node_whose_domains_were_given_none_has_no_devices_of_theirs(self, backend, node, vm):
-        assert backend.devices_of(node, [vm.id]) == {}
+        assert backend.devices_of_others(node, [vm.id]) == Devices()
 
     # Lifecycle
 

@@ -11,6 +11,7 @@ from typing import Any
 from vmbackends.base import (
     Backend,
     ConsoleTail,
+    Devices,
     DomainState,
     Fault,
     ImageSpec,
@@ -49,7 +50,6 @@ from vmbackends.libvirt.shutdowns import Shutdowns
 from vmbackends.libvirt.snapshots import Stage
 from vmbackends.libvirt.stats import Sampler
 from vmbackends.libvirt.xml.domain import domain_xml
-from vmbackends.pci import PciAddress
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ class LibvirtBackend(Backend):
         with self._connections.at(node, "look at its domains") as connection:
             return observe(connection, node, vms)
 
-    def devices_of(self, node: NodeRef, vm_ids: Collection[str]) -> Mapping[PciAddress, str]:
+    def devices_of_others(self, node: NodeRef, vm_ids: Collection[str]) -> Devices:
         with self._connections.at(node, "look at the devices of its domains") as connection:
-            return devices.devices_of(connection, vm_ids)
+            return devices.devices_of_others(connection, node.settings, vm_ids)
 
     def watch(self, node: NodeRef, notice: Callable[[], None]) -> bool:
         with self._watching:

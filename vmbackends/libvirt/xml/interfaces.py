@@ -1,5 +1,7 @@
 """The network interface: https://libvirt.org/formatdomain.html#network-interfaces"""
 
+import re
+
 from lxml import etree
 from lxml.builder import E
 
@@ -42,6 +44,21 @@ def bridge_of(network: NetworkSpec, settings: NodeSettings) -> str:
             f"Open vSwitch needs one Linux bridge for each VLAN, named by a pattern with {PLACE_OF_VLAN}."
         )
     return settings.bridge.replace(PLACE_OF_VLAN, str(network.vlan_id))
+
+
+def vlan_of(interface: "etree._Element", settings: NodeSettings) -> int | None:
+    """The VLAN, or 0 for the untagged network, that an interface which anybody has defined is on; None where it is on
+    no network of ours, or on several."""
+    source = interface.find("source[@bridge]")
+    bridge = str(source.get("bridge")) if source is not None else ""
+    if settings.openvswitch:
+        tags = [str(tag.get("id")) for tag in interface.iterfind("vlan/tag")]
+        return int(tags[0]) if bridge in {settings.bridge, settings.untagged_bridge} and len(tags) == 1 else None
+    if bridge == settings.untagged_bridge:
+        return 0
+    before, place, after = settings.bridge.partition(PLACE_OF_VLAN)
+    match = re.fullmatch(f"{re.escape(before)}([1-9][0-9]{{0,3}}){re.escape(after)}", bridge) if place else None
+    return int(match[1]) if match else None
 
 
 def _filter(name: str, network: NetworkSpec) -> "etree._Element":
