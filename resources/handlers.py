@@ -96,10 +96,11 @@ def _undefine(run: Run) -> None:
 # Power
 
 
-def _power_on(run: Run) -> None:
+def _power_on(run: Run) -> Wait | None:
     node, vm = load(run)
     run.state.setdefault("on_since", timezone.now().isoformat())
-    get_backend().start(node, _spec(run, vm, on=True, since="on_since"))
+    on = get_backend().start(node, _spec(run, vm, on=True, since="on_since"))
+    return None if on else Wait(_LOOK_AGAIN_S)
 
 
 def _cut_power(run: Run) -> None:

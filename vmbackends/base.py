@@ -396,8 +396,8 @@ class Backend(ABC):
     # Power
 
     @abstractmethod
-    def start(self, node: NodeRef, vm: VmSpec) -> None:
-        """Power on."""
+    def start(self, node: NodeRef, vm: VmSpec) -> bool:
+        """Power on. False while it works, as where much memory is pinned: ask again."""
 
     @abstractmethod
     def shutdown(self, node: NodeRef, vm: VmSpec) -> None:

@@ -131,8 +131,9 @@ class MockBackend(Backend):
 
     # Power
 
-    def start(self, node: NodeRef, vm: VmSpec) -> None:
+    def start(self, node: NodeRef, vm: VmSpec) -> bool:
         self._reach(node)
+        return True
 
     def shutdown(self, node: NodeRef, vm: VmSpec) -> None:
         self._reach(node)

@@ -165,12 +165,17 @@ class LibvirtBackend(Backend):
 
     # Power
 
-    def start(self, node: NodeRef, vm: VmSpec) -> None:
-        with self._at(node, "start it", vm) as at:
+    def start(self, node: NodeRef, vm: VmSpec) -> bool:
+        what, call = "start it", ("start", vm.power.since)
+        with self._at(node, what, vm) as at:
             domain = domains.require(at.connection, vm)
+            if self._long_calls.goes_on(vm, call) or domains.is_starting(domain):
+                return False
+            if self._long_calls.has_ended(vm, call):
+                return True
             if not domains.is_active(domain):
                 console.begin(at.connection, at.pool, names.console_volume(vm.id), datetime.now(UTC))
-            domains.start(domain)
+            return self._long_calls.begin(node, what, vm, call, domains.start)
 
     def shutdown(self, node: NodeRef, vm: VmSpec) -> None:
         self._shutdowns.ask(node, vm)
@@ -191,7 +196,7 @@ class LibvirtBackend(Backend):
         with self._at(node, what, vm) as at:
             domain = domains.require(at.connection, vm)
             if not snapshots.is_known(domain, snapshot):
-                self._long_calls.raise_failure(vm, call)
+                self._long_calls.has_ended(vm, call)
                 self._long_calls.begin(node, what, vm, call, lambda domain: snapshots.take(domain, snapshot))
             if self._long_calls.goes_on(vm, call):
                 return None
@@ -206,7 +211,7 @@ class LibvirtBackend(Backend):
                 raise Untouched(domains.not_defined(vm))
             stage = snapshots.restored(domain, mark)
             if stage is Stage.NOT_BEGUN and not self._long_calls.goes_on(vm, call):
-                self._long_calls.raise_failure(vm, call)
+                self._long_calls.has_ended(vm, call)
                 if not snapshots.is_known(domain, snapshot):
                     snapshots.recall(connection, node.settings.pool, domain, vm, snapshot)
                     return False
@@ -232,7 +237,7 @@ class LibvirtBackend(Backend):
                 snapshots.remember(domain, snapshot)
             if self._long_calls.goes_on(vm, call):
                 return False
-            self._long_calls.raise_failure(vm, call)
+            self._long_calls.has_ended(vm, call)
             self._long_calls.begin(node, what, vm, call, lambda domain: snapshots.delete(domain, snapshot))
             return not snapshots.is_known(domain, snapshot)
 

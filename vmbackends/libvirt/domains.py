@@ -71,7 +71,13 @@ def define(connection: Connection, xml: str) -> Domain:
     return connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
 
 
+def is_starting(domain: Domain) -> bool:
+    """Whether QEMU has been started and is not there yet, whoever asked for it."""
+    return tuple(domain.state()) == (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
+
+
 def start(domain: Domain) -> None:
+    """Returns when QEMU is there, which may take minutes: it pins what memory a GPU is to reach."""
     state, reason = domain.state()
     if state == libvirt.VIR_DOMAIN_PAUSED and reason == libvirt.VIR_DOMAIN_PAUSED_USER:
         try:

@@ -47,17 +47,18 @@ class LongCalls:
         call = self._calls.get(vm.id)
         return call is not None and call.identity == identity and not call.ended.done()
 
-    def raise_failure(self, vm: VmSpec, identity: Hashable) -> None:
-        """Raise, once, what the call of this process failed with."""
+    def has_ended(self, vm: VmSpec, identity: Hashable) -> bool:
+        """Whether this process has made this call, and it has ended: told once. Raises what it failed with."""
         with self._lock:
             call = self._calls.get(vm.id)
             if call is None or call.identity != identity or not call.ended.done():
-                return
+                return False
             del self._calls[vm.id]
         call.ended.result()
+        return True
 
-    def begin(self, node: NodeRef, what: str, vm: VmSpec, identity: Hashable, do: Callable[[Domain], object]) -> None:
-        """Make the call and wait for its end for some time; raises what it fails with until then.
+    def begin(self, node: NodeRef, what: str, vm: VmSpec, identity: Hashable, do: Callable[[Domain], object]) -> bool:
+        """Make the call and wait for its end for some time: whether it has ended. Raises what it fails with until then.
 
         Where too many calls to the node go on already it is not made. `do` is given the domain, makes one call that
         changes anything, and no other before it.
@@ -66,11 +67,11 @@ class LongCalls:
         with self._lock:
             others = [other for other in self._calls.values() if other.node_id == node.id and not other.ended.done()]
             if len(others) >= MOST_OF_A_NODE:
-                return
+                return False
             self._calls[vm.id] = call
         arguments = (call, node, what, vm, do, time.monotonic())
         threading.Thread(target=self._make, args=arguments, name=f"libvirt: {what}", daemon=True).start()
-        self._wait(call, vm, _WAITS_S)
+        return self._wait(call, vm, _WAITS_S)
 
     def wait_for_its_turn(self, vm: VmSpec, identity: Hashable) -> None:
         """After `begin`, where nothing on the node tells of the call yet: wait until libvirt has begun or refused it.
@@ -81,12 +82,12 @@ class LongCalls:
         if call is not None and call.identity == identity:
             self._wait(call, vm, _WAITS_FOR_ITS_TURN_S)
 
-    def _wait(self, call: _Call, vm: VmSpec, seconds: float) -> None:
+    def _wait(self, call: _Call, vm: VmSpec, seconds: float) -> bool:
         try:
             call.ended.exception(seconds)
         except TimeoutError:
-            return
-        self.raise_failure(vm, call.identity)
+            return False
+        return self.has_ended(vm, call.identity)
 
     def _make(
         self, call: _Call, node: NodeRef, what: str, vm: VmSpec, do: Callable[[Domain], object], asked: float

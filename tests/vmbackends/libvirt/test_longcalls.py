@@ -56,10 +56,11 @@ def slow(monkeypatch):
 def test_one_that_ends_at_once_is_over_when_it_is_begun(calls):
     vm, asked = vm_spec(), []
 
-    calls.begin(NODE, "do it", vm, "one", asked.append)
+    assert calls.begin(NODE, "do it", vm, "one", asked.append)
 
     assert asked == [f"domain of {vm.id}"]
     assert not calls.goes_on(vm, "one")
+    assert not calls.has_ended(vm, "one"), "told already"
 
 
 def test_one_that_fails_at_once_says_so_where_it_is_begun_and_no_more(calls):
@@ -71,21 +72,22 @@ def test_one_that_fails_at_once_says_so_where_it_is_begun_and_no_more(calls):
     with pytest.raises(Refused):
         calls.begin(NODE, "do it", vm, "one", fail)
 
-    calls.raise_failure(vm, "one")
+    assert not calls.has_ended(vm, "one")
 
 
 def test_one_that_lasts_goes_on_until_it_ends(calls, slow):
     vm = vm_spec()
-    calls.begin(NODE, "do it", vm, "one", slow)
+    assert not calls.begin(NODE, "do it", vm, "one", slow)
 
     assert calls.goes_on(vm, "one")
     assert not calls.goes_on(vm, "of another step")
     assert not calls.goes_on(vm_spec(), "one")
-    calls.raise_failure(vm, "one")
+    assert not calls.has_ended(vm, "one")
 
     slow.end(calls, vm)
     assert not calls.goes_on(vm, "one")
-    calls.raise_failure(vm, "one")
+    assert not calls.has_ended(vm, "of another step")
+    assert [calls.has_ended(vm, "one") for _ in range(2)] == [True, False], "told once"
 
 
 def test_the_failure_of_one_that_lasted_is_told_once_and_to_its_own_step(calls, slow):
@@ -93,10 +95,10 @@ def test_the_failure_of_one_that_lasted_is_told_once_and_to_its_own_step(calls, 
     calls.begin(NODE, "do it", vm, "one", slow)
     slow.end(calls, vm, Refused("No."))
 
-    calls.raise_failure(vm, "of another step")
+    assert not calls.has_ended(vm, "of another step")
     with pytest.raises(Refused):
-        calls.raise_failure(vm, "one")
-    calls.raise_failure(vm, "one")
+        calls.has_ended(vm, "one")
+    assert not calls.has_ended(vm, "one")
 
 
 def test_one_too_many_of_a_node_is_not_made(calls, slow):
@@ -105,7 +107,7 @@ def test_one_too_many_of_a_node_is_not_made(calls, slow):
         calls.begin(NODE, "do it", vm, "one", slow)
     last, asked = vm_spec(), []
 
-    calls.begin(NODE, "do it", last, "one", asked.append)
+    assert not calls.begin(NODE, "do it", last, "one", asked.append)
     assert (asked, calls.goes_on(last, "one")) == ([], False)
     calls.begin(OTHER, "do it", last, "one", asked.append)
     assert len(asked) == 1

@@ -1,4 +1,4 @@
-"""Snapshots that take longer than a step of a task: whoever asks, however often, they are taken and gone back to once.
+"""What takes longer than a step of a task, starts and snapshots: whoever asks, however often, it is done once.
 
 Each backend here is a worker of its own. A QEMU that is stopped makes what libvirt asks of it last.
 """
@@ -45,15 +45,20 @@ def workers(labs):
 
 
 @pytest.fixture
-def vm(workers, ref):
-    """One that runs."""
-    backend = workers[0]
+def off(workers, ref):
+    """One that is to be started."""
     vm = guest_spec(power=PowerIntent(True, datetime.now(UTC)), image=IMAGE)
-    backend.create_disk(ref, vm)
-    backend.define(ref, vm)
-    backend.start(ref, vm)
-    wait_for(lambda: backend.domain(ref, vm).booted, "the guest to boot")
+    workers[0].create_disk(ref, vm)
+    workers[0].define(ref, vm)
     return vm
+
+
+@pytest.fixture
+def vm(workers, ref, off):
+    """One that runs."""
+    wait_for(lambda: workers[0].start(ref, off), "the guest to start")
+    wait_for(lambda: workers[0].domain(ref, off).booted, "the guest to boot")
+    return off
 
 
 @pytest.fixture
@@ -113,6 +118,48 @@ def run_number(lab, vm):
 
 def on_disk(lab, vm):
     return lab.run("qemu-img", "snapshot", "-l", "-U", lab.pool / f"vm-{vm.id}.qcow2")
+
+
+def test_a_long_start_is_made_once_whichever_workers_ask_for_it(ref, off, workers):
+    with Frozen(off) as qemu:
+        assert workers[0].start(ref, off) is False
+    assert [worker.start(ref, off) for worker in workers * 2] == [False] * 4
+    assert workers[1].domain(ref, off).power is Power.RUNNING, "on its way"
+
+    qemu.send(signal.SIGCONT)
+    for worker in reversed(workers):
+        wait_for(lambda worker=worker: worker.start(ref, off), "the start")
+    assert qemus(off) == {qemu.pid}
+    wait_for(lambda: workers[1].domain(ref, off).booted, "the guest to boot")
+
+
+def test_one_whose_qemu_dies_has_failed_and_can_be_asked_for_again(ref, off, workers):
+    with Frozen(off) as qemu:
+        assert workers[0].start(ref, off) is False
+    qemu.send(signal.SIGKILL)
+    with pytest.raises(Refused, match="could not start it"):
+        wait_for(lambda: workers[0].start(ref, off), "the failure")
+    assert workers[1].domain(ref, off).power is Power.CRASHED
+    wait_for(lambda: workers[1].start(ref, off), "the start")
+    assert workers[1].domain(ref, off).power is Power.RUNNING
+
+
+def test_a_guest_that_was_started_in_the_end_and_died_is_not_started_again(ref, off, workers):
+    with Frozen(off) as qemu:
+        assert workers[0].start(ref, off) is False
+    qemu.send(signal.SIGCONT)
+    wait_for(lambda: workers[1].start(ref, off), "the start")
+    workers[1].power_off(ref, off)
+    assert workers[0].start(ref, off) is True, "it was, for what this worker began"
+    assert workers[0].domain(ref, off).power is Power.OFF
+
+
+def test_a_long_start_can_be_ended_by_force(ref, off, workers):
+    with Frozen(off) as qemu:
+        assert workers[0].start(ref, off) is False
+    workers[1].power_off(ref, off)
+    assert qemus(off) == set()
+    assert not Path(f"/proc/{qemu.pid}").exists()
 
 
 def test_a_long_restore_is_done_once_whichever_workers_ask_for_it(lab, ref, vm, snapshot, workers):
