@@ -58,6 +58,7 @@ def after_create(task: Task) -> None:
     if task.status == TaskStatus.SUCCEEDED:
         snapshot.status, snapshot.size = SnapshotStatus.COMPLETED, task.state["size"]
         snapshot.reserved_gb = gigabytes(snapshot.size)
+        snapshot.with_memory = snapshot.with_memory and snapshot.size > 0  # its guest may have gone off meanwhile
         logs.record(task.subject_id, "info", f"Snapshot {snapshot.name!r} completed")
     elif task.status == TaskStatus.CANCELLED:
         _forget(task, snapshot)
@@ -66,7 +67,7 @@ def after_create(task: Task) -> None:
     else:
         snapshot.status, snapshot.error = SnapshotStatus.FAILED, task.error[:1000]
         logs.record(task.subject_id, "error", f"Snapshot {snapshot.name!r} failed: {task.error}"[:1000])
-    snapshot.save(update_fields=["status", "size", "error", "reserved_gb"])
+    snapshot.save(update_fields=["status", "size", "error", "reserved_gb", "with_memory"])
     _set_held(task, snapshot.vm, snapshot.reserved_gb - before)
 
 

@@ -415,7 +415,10 @@ class Backend(ABC):
 
     @abstractmethod
     def create_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec) -> int | None:
-        """Take it, or find it by its id if it is there. Gives its size in bytes, None while it works: ask again."""
+        """Take it, or find it by its id if it is there. Gives its size in bytes, None while it works: ask again.
+
+        Of one `with_memory` that is 0 where the guest was off by then.
+        """
 
     @abstractmethod
     def restore_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec, asked_at: datetime) -> bool:

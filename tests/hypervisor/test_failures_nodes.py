@@ -7,16 +7,21 @@ from django.utils import timezone
 
 import nodes.actions
 from accounts.actors import Actor
+from common.errors import Conflict
+from nodes import claims
 from nodes.models import Claim, Node
 from resources import actions, reconcile
 from resources.models import VirtualMachine
+from snapshots.models import Snapshot
 from tasks.models import Task
 from tasks.worker import drain
-from tests.factories import OperatorFactory
+from tests.factories import OperatorFactory, create_body, static_network, vm_config
 from tests.hypervisor import estate
 from tests.hypervisor.guests import wait_for
 from tests.hypervisor.work import work
 from vmbackends.libvirt import LibvirtBackend
+
+ADDRESS = "198.51.100.99"
 
 
 @pytest.fixture
@@ -178,6 +183,7 @@ def test_a_vm_that_is_deleted_while_it_is_away_is_cleaned_up_when_it_is_back(lab
 
 
 def test_a_vm_that_was_forgotten_with_a_lost_node_is_told_of_and_let_be_when_that_is_back(lab):
+    """What it has of the node and its network is given to nobody meanwhile."""
     kept, forgotten = vms = [estate.create(lab.name) for _ in range(2)]
     deploy(*vms)
     lab.kill_daemon()
@@ -187,6 +193,7 @@ def test_a_vm_that_was_forgotten_with_a_lost_node_is_told_of_and_let_be_when_tha
     nodes.actions.mark_lost(operator, node.id)
     reconcile.sweep_all()
     assert estate.statuses(vms) == ["error", "error"]
+    address = VirtualMachine.objects.get(pk=forgotten).config.network_config.ip_address
     actions.forget(operator, forgotten)
     assert not Claim.objects.filter(vm_id=forgotten).exists()
     # A moment after it was let go, what is there of a VM may be on its way out.
@@ -198,6 +205,7 @@ def test_a_vm_that_was_forgotten_with_a_lost_node_is_told_of_and_let_be_when_tha
     assert estate.statuses([kept]) == ["error"], "while it is lost it is let be"
     nodes.actions.mark_lost(operator, node.id, lost=False)
     sweep_until(lambda: estate.status(kept) == "running", "the VM to be running")
+    work()
     node.refresh_from_db()
     assert not node.enabled, "it stays in maintenance"
     names = [f"vm-{forgotten}", f"vm-{forgotten}-console.log", f"vm-{forgotten}.qcow2"]
@@ -207,3 +215,96 @@ def test_a_vm_that_was_forgotten_with_a_lost_node_is_told_of_and_let_be_when_tha
     lab.virsh("undefine", names[0])
     for volume in names[1:]:
         lab.virsh("vol-delete", volume, "aiwm")
+    with pytest.raises(Conflict, match=rf"^The address {address} is taken"):
+        claims.take_address("c" * 24, "", node.segment, None, address)
+    reconcile.sweep_all()
+    work()
+    claims.take_address("c" * 24, "", node.segment, None, address)
+    claims.give_back("c" * 24)
+
+
+@pytest.mark.parametrize("cut", ["kill_daemon", "stop"])
+def test_a_snapshot_it_does_not_answer_for_fails_and_leaves_the_vm_as_it_was(lab, cut_off_before, cut):
+    vm = estate.create(lab.name)
+    deploy(vm)
+    cut_off_before("create_snapshot", getattr(lab, cut))
+    estate.ask_for_snapshot("take", vm)
+    give_up()
+    assert (estate.snapshots([vm]), estate.status(vm)) == (["failed"], "running")
+    assert "lab-a cannot be reached. Given up" in Snapshot.objects.get().error
+
+    come_back(lab)
+    assert (estate.status(vm), power(lab, vm)) == ("running", "running")
+    estate.ask_for_snapshot("remove", vm)
+    work()
+    estate.ask_for_snapshot("take", vm)
+    work()
+    assert (estate.snapshots([vm]), estate.status(vm)) == (["completed"], "running")
+    assert len(lab.virsh("snapshot-list", "--name", f"vm-{vm}").split()) == 1
+
+
+@pytest.mark.parametrize("cut", ["kill_daemon", "stop"])
+def test_one_that_answers_again_in_time_ends_a_snapshot_and_a_restore_as_if_nothing_had_been(lab, cut_off_before, cut):
+    vm = estate.create(lab.name)
+    deploy(vm)
+    for verb, method in (("take", "create_snapshot"), ("restore", "restore_snapshot")):
+        cut_off_before(method, getattr(lab, cut))
+        estate.ask_for_snapshot(verb, vm)
+        drain()
+        assert estate.open_tasks([vm]) == 1
+        come_back(lab)
+        assert (estate.snapshots([vm]), estate.status(vm), power(lab, vm)) == (["completed"], "running", "running")
+    assert Snapshot.objects.get().with_memory == (cut == "kill_daemon"), "a guest that was off by then had none"
+
+
+@pytest.mark.parametrize("cut", ["kill_daemon", "stop"])
+def test_a_restore_it_does_not_answer_for_is_an_error_until_it_is_back(lab, cut_off_before, cut):
+    vm = estate.create(lab.name)
+    deploy(vm)
+    estate.ask_for_snapshot("take", vm)
+    work()
+    cut_off_before("restore_snapshot", getattr(lab, cut))
+    estate.ask_for_snapshot("restore", vm)
+    give_up()
+    assert estate.status(vm) == "error"
+    assert "it is not known whether it runs" in estate.error(vm)
+
+    come_back(lab)
+    assert (estate.status(vm), estate.error(vm), power(lab, vm)) == ("running", "", "running")
+    estate.ask_for_snapshot("restore", vm)
+    work()
+    assert (estate.status(vm), power(lab, vm)) == ("running", "running")
+    assert (lab.logs / f"qemu/vm-{vm}.log").read_text().count("-loadvm") == 1
+
+
+def come_back(lab):
+    """Until all is done that waited for it, and what was to be on is."""
+    lab.start()
+    sweep_until_online(lab)
+    estate.wait_no_more()
+    for _ in range(2):
+        work()
+        reconcile.sweep_all()
+
+
+def test_in_maintenance_it_takes_no_new_vms_and_those_on_it_work_as_ever(lab):
+    vm = estate.create(lab.name)
+    operator = Actor.of(OperatorFactory(), via="api")
+    node = Node.objects.get(name=lab.name)
+    body = create_body(node, config=vm_config(osImage="debian-12", networkConfig=static_network(ADDRESS, None)))
+    nodes.actions.set_maintenance(operator, node.id, on=True)
+    deploy(vm)
+    with pytest.raises(Conflict, match="maintenance"):
+        actions.create(operator, body)
+
+    lab.stop()
+    reconcile.sweep_all()
+    come_back(lab)
+    assert power(lab, vm) == "running", "after a reboot, too"
+    for verb, status in (("stop", "stopped"), ("start", "running"), ("stop", "stopped"), ("delete", "stopped")):
+        estate.ask(verb, vm)
+        work()
+        assert estate.status(vm) == status
+    assert f"vm-{vm}" not in lab.virsh("list", "--all", "--name")
+    nodes.actions.set_maintenance(operator, node.id, on=False)
+    assert actions.create(operator, body).status == "queued"

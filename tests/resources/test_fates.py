@@ -702,11 +702,11 @@ class TestASnapshotBeingTaken:
         with scripted(instant_snapshots=False) as backend:
             yield backend
 
-    def begin(self, user):
+    def begin(self, user, status=Status.STOPPED):
         from snapshots import actions as snapshot_actions
         from snapshots.requests import SnapshotBody
 
-        vm = vm_in(user, Status.STOPPED)
+        vm = vm_in(user, status)
         snapshot_actions.take(Actor.of(user, via="api"), vm.id, SnapshotBody(name="one"))
 
     def test_a_worker_that_dies_is_followed_and_finds_what_was_made(self, backend, user):
@@ -755,6 +755,16 @@ class TestASnapshotThatTakesLong:
 
         snapshot = Snapshot.objects.get()
         assert (snapshot.status, snapshot.size, left) == (SnapshotStatus.COMPLETED, 5 * 1024**3, [])
+
+    @pytest.mark.parametrize(("size", "has_memory"), [(5 * 1024**3, True), (0, False)])
+    def test_one_of_a_guest_that_went_off_meanwhile_has_no_memory(self, backend, user, monkeypatch, size, has_memory):
+        TestASnapshotBeingTaken().begin(user, Status.RUNNING)
+        self.let_answer(monkeypatch, backend, "create_snapshot", None, size)
+
+        run(backend)
+
+        snapshot = Snapshot.objects.get()
+        assert (snapshot.status, snapshot.with_memory) == (SnapshotStatus.COMPLETED, has_memory)
 
     def test_it_is_there_until_it_is_removed(self, backend, user, monkeypatch):
         from snapshots import actions as snapshot_actions
