@@ -23,13 +23,22 @@ _SERVICES = "systemd-networkd ssh qemu-guest-agent serial-getty@ttyS0"
 # For cloud-init: a seed is the only place to look, the one locale that is there, and one host key, for they take long
 # to make under emulation.
 _CLOUD_CONFIG = "datasource_list: [NoCloud, None]\nlocale: C.UTF-8\nssh_genkeytypes: [ed25519]\n"
-# What must be each guest's own is made at its first boot, which nothing that is due daily shall delay.
+# What must be each guest's own is made at its first boot, which nothing shall delay that is due daily, and no wait for
+# an IPv6 router, of which a lab's networks have none.
 _HOOKS = [
     'echo "LABEL=root / ext4 defaults,discard 0 1" > "$1/etc/fstab"',
     'rm -f "$1"/etc/ssh/ssh_host_*; : > "$1/etc/machine-id"; : > "$1/etc/hostname"',
     f'printf "{_CLOUD_CONFIG}" > "$1/etc/cloud/cloud.cfg.d/99_lab.cfg"',
+    'mkdir "$1/etc/systemd/network/10-cloud-init-eth0.network.d"',
+    'printf "[Network]\nIPv6AcceptRA=no\n" > "$1/etc/systemd/network/10-cloud-init-eth0.network.d/lab.conf"',
     f'chroot "$1" systemctl enable --quiet {_SERVICES}',
     'chroot "$1" systemctl mask --quiet apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer',
+]
+# In the initramfs only what finds the lab's disk: made in a moment, read and gone through in another.
+_INITRAMFS = [
+    'mkdir -p "$1/etc/initramfs-tools/conf.d" "$1/usr/share/initramfs-tools/modules.d"',
+    'printf "MODULES=list\nCOMPRESSLEVEL=1\n" > "$1/etc/initramfs-tools/conf.d/lab"',
+    'printf "virtio_pci\nvirtio_blk\next4\n" > "$1/usr/share/initramfs-tools/modules.d/lab"',
 ]
 _COMMAND_LINE = "root=LABEL=root ro console=tty0 console=ttyS0,115200 net.ifnames=0 mitigations=off"
 _SIZE_MB = 1536
@@ -61,6 +70,7 @@ def _install(root: Path) -> None:
         '--aptopt=Apt::Install-Recommends "false"',
         f"--include={','.join([*_SYSTEM, *_CLOUD, *_NETWORK])}",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
+        *(f"--essential-hook={hook}" for hook in _INITRAMFS),
         *(f"--customize-hook={hook}" for hook in _HOOKS),
     ]
     sources = next((path for path in _SOURCES if path.exists()), None)
