@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import IdempotencyKey, LoginFailure, UsedRefresh, User
+from nodes.models import StrayAddress
 from resources.admin_actions import VERBS
 from resources.models import ConsoleToken, MetricsHour, VirtualMachine
 from tasks.models import Beat
@@ -105,6 +106,7 @@ def one_of_each() -> dict[str, Any]:
     IdempotencyKey.objects.create(key="i" * 64, body="b", created_at=now)
     ConsoleToken.objects.create(digest="d" * 64, vm=vm, user_id=vm.owner_id, expires_at=now)
     MetricsHour.objects.create(vm=vm, hour=now, points=[])
+    StrayAddress.objects.create(node=vm.node, vlan_id=0, address="192.0.2.9", domain="theirs")
     rows = {model._meta.label_lower: model._default_manager.first() for model in admin.site._registry}
     assert None not in rows.values()
     rows["resources.virtualmachine"] = vm
