@@ -16,9 +16,9 @@ from tests.processes.fixtures import migrated, site_of
 __all__ = ["here", "lab_site", "labs", "migrated", "push_images", "site_of", "stubborn_guest"]
 
 HERE = Path(__file__).parent
-# What a node does is the same on every database; these see that its rows are, too. Whose a task is when workers are
-# killed or sleep, tests/tasks and tests/processes see on each.
-ON_EVERY_ENGINE = {"test_lifecycle.py", "test_failures_records.py"}
+# What a node does is the same on every database; these see that its rows are, too, and what becomes of them. Whose a
+# task is when workers are killed or sleep, tests/tasks and tests/processes see on each.
+ON_EVERY_ENGINE = {"test_failures_records.py"}
 
 if find_spec("libvirt") is None:
     if os.environ.get("CI"):

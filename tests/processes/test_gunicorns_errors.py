@@ -57,6 +57,7 @@ HOST = b"Host: localhost\r\n"
             "The body has a Transfer-Encoding that this service does not take.",
         ),
     ],
+    ids=["long address", "long headers", "no length", "nonsense", "odd encoding"],
 )
 def test_what_is_no_good_http_is_told_in_a_problem_document(served, request_, status, detail):
     site, port = served

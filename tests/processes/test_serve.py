@@ -45,6 +45,7 @@ class Served:
 
 
 @pytest.mark.processes
+@pytest.mark.one_engine
 def test_it_serves_the_guides_story_and_keeps_it(site_of: Callable[..., Site]) -> None:
     site = site_of(POLL_SECONDS=0.2, VM_BACKEND_OPTIONS={"deploy_s": 0.5, "stop_s": 0.5, "restore_s": 0.5})
     served = Served(site)
