@@ -33,6 +33,16 @@ FORCED_STOPS = (
     (("power_off", "virDomainDestroy", "during"),),
     (("power_off", "virDomainDestroy", "after"),),
 )
+STARTS = (
+    (("grow_disk", "virStorageVolLookupByName", "after"), ("define", "virDomainDefineXMLFlags", "after")),
+    (("define", "virDomainDefineXMLFlags", "during"), ("start", "virDomainCreate", "after")),
+    (("start", "virDomainCreate", "during"),),
+    (("start", "virStreamFinish", "after"), ("domain", "virDomainGetState", "after")),
+)
+RESTARTS = (
+    (("shutdown", "virDomainShutdownFlags", "after"), ("define", "virDomainDefineXMLFlags", "after")),
+    (("shutdown", "virDomainShutdownFlags", "during"), ("start", "virDomainCreate", "during")),
+)
 DELETES = (
     (("undefine", "virDomainUndefineFlags", "during"),),
     (("undefine", "virDomainUndefineFlags", "after"),),
@@ -113,6 +123,12 @@ def test_a_task_whose_workers_are_killed_in_the_middle_of_calls_ends_as_if_nothi
     doom.befalls("stop", STOPS, vms[:2])
     doom.befalls("stop", FORCED_STOPS, vms[2:4], force=True)
     assert site.inside(estate.statuses, vms) == ["stopped"] * 4 + ["running"] * 2
+    site.assert_balanced()
+
+    doom.befalls("start", STARTS, vms[:4])
+    doom.befalls("restart", RESTARTS, vms[4:])
+    assert site.inside(estate.statuses, vms) == ["running"] * 6
+    doom.befalls("stop", FORCED_STOPS * 2, vms[:4], force=True)
     site.assert_balanced()
 
     doom.befalls("delete", DELETES, vms[:4])

@@ -64,7 +64,7 @@ def run(backend, *, fault=None, at="*"):
     """Let a worker do all that is due, with this fault of the backend."""
     if fault is not None:
         backend.faults[at] = fault
-    drain(ignore_waits=True, limit=60)
+    drain(ignore_waits=True, limit=15)
     vm = VirtualMachine.objects.latest("created_at")
     return vm, Task.objects.latest("created_at")
 
