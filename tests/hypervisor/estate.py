@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 
 from accounts.actors import Actor
@@ -74,8 +75,10 @@ def ask(verb: str, *vm_ids: str, **how: Any) -> None:
 
 def ask_unawares(verb: str, *vm_ids: str, **how: Any) -> None:
     """As who asks before anybody has seen that the node is away."""
-    Node.objects.update(online=True)
-    ask(verb, *vm_ids, **how)
+    for vm_id in vm_ids:
+        with transaction.atomic():  # whoever looks at the node meanwhile writes down afterwards what was seen
+            Node.objects.update(online=True)
+            ask(verb, vm_id, **how)
 
 
 def ask_for_snapshot(verb: str, *vm_ids: str) -> None:
