@@ -16,7 +16,7 @@ RUN := $(if $(filter postgres%,$(DATABASE_URL)),.venv/.run-postgres,.venv/.run)
 
 .DEFAULT_GOAL := help
 .PHONY: help serve worker lab lab-down test test-fast lint format bench requirements install install-dev clean
-.PHONY: libvirt-if-possible
+.PHONY: debian-if-possible libvirt-if-possible postgres-if-possible
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -33,8 +33,9 @@ lab: .venv/.run .venv/.libvirt ## two hypervisors on this machine (root on Debia
 lab-down: .venv/bin/python ## remove the lab's hypervisors, their VMs and its site
 	@$(BIN)/python -m lab down
 
-test: .venv/.dev ## all that must hold before a change goes in
-	@$(MAKE) --jobs=2 --output-sync=target lint libvirt-if-possible
+test: .venv/bin/python ## all that must hold before a change goes in
+	@$(MAKE) --jobs=2 --output-sync=target .venv/.dev debian-if-possible
+	@$(MAKE) --jobs=2 --output-sync=target lint postgres-if-possible
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check
 	$(BIN)/python -m pytest -n 2
@@ -86,6 +87,13 @@ clean: ## remove what was installed and built; the data under var/ stays
 
 libvirt-if-possible: .venv/.dev
 	@if $(BIN)/python -m lab possible; then $(MAKE) .venv/.libvirt; elif [ -n "$$CI" ]; then exit 1; fi
+
+# What apt installs, beside what pip does; whatever it lacks is told by the two that want it.
+debian-if-possible: .venv/bin/python
+	@if $(BIN)/python -m lab possible 2>/dev/null; then $(BIN)/python -m lab packages; fi
+
+postgres-if-possible: libvirt-if-possible
+	@$(BIN)/python -m tests.postgres
 
 .venv/.dev: requirements-dev.txt | .venv/bin/python
 	$(INSTALL) -r requirements-dev.txt

@@ -1,4 +1,5 @@
 """A PostgreSQL of the tests' own: `python -m tests.postgres COMMAND ...` runs the command with DATABASE_URL on it.
+Without a command it only installs what is missing.
 
 It listens on a Unix socket in a directory of its own, and is gone with its data when the command ends. Where the
 programs are missing they are installed, if that can be done: as root, on Debian or Ubuntu.
@@ -37,7 +38,9 @@ def main(command: list[str]) -> int:
     try:
         programs = _programs() or _install()
     except Unavailable as e:
-        return _skip(str(e), command)
+        return _skip(str(e), command) if command else 0
+    if not command:
+        return 0
     with cluster(programs) as url:
         return subprocess.run(command, env={**os.environ, "DATABASE_URL": url}, check=False).returncode
 

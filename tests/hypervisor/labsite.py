@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.node import Node
 from tests.hypervisor import estate, hands
-from tests.hypervisor.inside import Inside
+from tests.processes.inside import Inside
 from tests.processes.sites import Site, wait_for
 
 SECONDS = 90.0

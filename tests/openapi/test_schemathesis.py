@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.databases import Database
+from tests.openapi.world import prepare
 from tests.processes.api import Api
+from tests.processes.inside import Inside
 from tests.processes.sites import Site, free_port, wait_for
 
 HERE = Path(__file__).parent
@@ -40,7 +42,7 @@ def test_it_finds_nothing(
         PUBLIC_URL=f"http://127.0.0.1:{port}",
         VM_BACKEND_OPTIONS={"deploy_s": 0, "stop_s": 0, "restore_s": 0, "down": []},
     )
-    made = site.call("tests.openapi.world:prepare", role)
+    made = Inside(site)(prepare, role)
     site.start("-m", "gunicorn", "aiwm_site.wsgi", "-c", "gunicorn.conf.py", BIND=f"127.0.0.1:{port}")
     site.manage("worker")
     wait_for(lambda: Api(port).answers("/readyz"), 60, "the site")

@@ -68,9 +68,6 @@ class Site:
         process = self.start("-m", "tests.processes.call", str(answer), function, json.dumps(arguments))
         return Call(self, process, answer)
 
-    def call(self, function: str, *arguments: object) -> Any:
-        return self.begin(function, *arguments).answer()
-
     def output(self) -> str:
         return self._output.read_text(errors="replace") if self._output.exists() else ""
 

@@ -6,6 +6,8 @@ import pytest
 
 from tests.databases import Database, server_url
 from tests.processes.api import Api
+from tests.processes.inside import Inside
+from tests.processes.rivals import prepare
 from tests.processes.sites import Site, free_port, wait_for
 
 CUT_OFF = """
@@ -24,7 +26,7 @@ def test_it_goes_on_when_the_database_has_cut_everybody_off(site_of: Callable[..
         GUNICORN_LOG_LEVEL="warning",
         VM_BACKEND_OPTIONS={"deploy_s": 0.1, "stop_s": 0.1},
     )
-    made = site.call("tests.processes.rivals:prepare")["start"]
+    made = Inside(site)(prepare)["start"]
     api = Api(free_port(), made["token"])
     site.start("-m", "gunicorn", "aiwm_site.wsgi", "-c", "gunicorn.conf.py", BIND=f"127.0.0.1:{api.port}")
     worker = site.manage("worker")

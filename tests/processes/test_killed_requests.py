@@ -11,7 +11,9 @@ import pytest
 
 from tests.databases import Database
 from tests.factories import vm_config
+from tests.processes import rivals
 from tests.processes.api import Api
+from tests.processes.inside import Inside
 from tests.processes.sites import Site, free_port, kill, wait_for
 
 TRIES = 20
@@ -20,7 +22,8 @@ TRIES = 20
 @pytest.mark.processes
 def test_it_takes_over_a_request_that_died(site_of: Callable[..., Site], migrated: Database) -> None:
     site = site_of(migrated, API_RATE=0, WEB_WORKERS=1, LOG_LEVEL="WARNING", GUNICORN_LOG_LEVEL="error", OPEN_VLANS=1)
-    made = site.call("tests.processes.rivals:prepare")["key"]
+    inside = Inside(site)
+    made = inside(rivals.prepare)["key"]
     api = Api(free_port(), made["token"])
     web = site.start("-m", "gunicorn", "aiwm_site.wsgi", "-c", "gunicorn.conf.py", BIND=f"127.0.0.1:{api.port}")
     wait_for(lambda: api.answers("/healthz"), 20, "the web server")
@@ -32,7 +35,7 @@ def test_it_takes_over_a_request_that_died(site_of: Callable[..., Site], migrate
     wait_for(lambda: api.answers("/healthz"), 20, "another web process")
     early = api.send("POST", "/resources", body, headers)
     assert (early.status, early.json["code"]) == (409, "locked")
-    _let_a_minute_pass(site)
+    assert inside(rivals.age_keys, 61) == 1
     other = api.send("POST", "/resources", body | {"name": "another"}, headers)
     assert (other.status, other.json["code"]) == (409, "conflict")
     done = api.send("POST", "/resources", body, headers)
@@ -40,7 +43,7 @@ def test_it_takes_over_a_request_that_died(site_of: Callable[..., Site], migrate
     again = api.send("POST", "/resources", body, headers)
     assert (again.status, again.headers.get("Idempotent-Replayed"), again.body) == (201, "true", done.body)
     assert site.database.query("SELECT count(*) FROM resources_virtualmachine WHERE name = 'twice'") == [(1,)]
-    assert site.call("tests.processes.rivals:after", made["node"])["differences"] == []
+    assert inside(rivals.after, made["node"])["differences"] == []
 
 
 def _kill_in_the_middle(site: Site, api: Api, body: object, web: int) -> dict[str, str]:
@@ -72,7 +75,3 @@ def _send(api: Api, body: object, headers: dict[str, str]) -> None:
 def _children(pid: int) -> list[int]:
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as listed:
         return [int(child) for child in listed.read().split() if os.path.exists(f"/proc/{child}")]
-
-
-def _let_a_minute_pass(site: Site) -> None:
-    assert site.call("tests.processes.rivals:age_keys", 61) == 1

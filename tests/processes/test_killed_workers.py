@@ -16,7 +16,9 @@ from contextlib import contextmanager
 import pytest
 
 from tests.databases import Database
+from tests.processes import fleet
 from tests.processes.api import Api
+from tests.processes.inside import Inside
 from tests.processes.sites import Call, Site, free_port, wait_for
 
 VMS = 24
@@ -108,7 +110,8 @@ def test_it_ends_every_task_once_and_in_order_although_workers_are_killed(
         WEB_WORKERS=WEB_PROCESSES,
         GUNICORN_LOG_LEVEL="warning",
     )
-    api = Api(free_port(), site.call("tests.processes.fleet:token"))
+    inside = Inside(site)
+    api = Api(free_port(), inside(fleet.token))
     site.start("-m", "gunicorn", "aiwm_site.wsgi", "-c", "gunicorn.conf.py", BIND=f"127.0.0.1:{api.port}")
     wait_for(lambda: api.answers("/healthz"), 20, "the web server")
     with _readers(api) as seen_by_readers:
@@ -119,7 +122,7 @@ def test_it_ends_every_task_once_and_in_order_although_workers_are_killed(
         crew.stop()
     assert seen_by_readers.keys() == {200}, site.output()[-8000:]
 
-    seen = site.call("tests.processes.fleet:report")
+    seen = inside(fleet.report)
     assert troubles == KILLS + STALLS, "the work was over before the trouble"
     assert seen["deaths"] >= 2, "the killed were not in the middle of their tasks"
     assert seen["differences"] == []

@@ -17,7 +17,9 @@ import pytest
 
 from tests.databases import Database
 from tests.processes.api import Answer, Api
+from tests.processes.inside import Inside
 from tests.processes.sites import Site, free_port, wait_for
+from tests.processes.tenants import left, prepare
 
 SECONDS = float(os.environ.get("LOAD_SECONDS") or 20)
 CLIENTS = 40
@@ -154,7 +156,8 @@ def test_it_gives_nothing_to_two_at_once(site_of: Callable[..., Site], migrated:
         WEB_WORKERS=4,
         GUNICORN_LOG_LEVEL="warning",
     )
-    made = site.call("tests.processes.tenants:prepare", ORGANIZATIONS)
+    inside = Inside(site)
+    made = inside(prepare, ORGANIZATIONS)
     port = free_port()
     site.start("-m", "gunicorn", "aiwm_site.wsgi", "-c", "gunicorn.conf.py", BIND=f"127.0.0.1:{port}")
     wait_for(lambda: Api(port).answers("/healthz"), 20, "the web server")
@@ -175,7 +178,7 @@ def test_it_gives_nothing_to_two_at_once(site_of: Callable[..., Site], migrated:
     assert watched["found"] == []
 
     _delete_all(tenants)
-    assert set(site.call("tests.processes.tenants:left").values()) == {0}
+    assert set(inside(left).values()) == {0}
 
 
 def _delete_all(tenants: list[Tenant]) -> None:

@@ -13,7 +13,9 @@ import pytest
 
 from tests.databases import Database
 from tests.factories import static_network, vm_config
+from tests.processes import rivals
 from tests.processes.api import Answer, Api
+from tests.processes.inside import Inside
 from tests.processes.sites import Site, free_port, wait_for
 
 pytestmark = pytest.mark.processes
@@ -28,8 +30,8 @@ class Arena:
     """A site with as many web processes as it takes for requests to meet."""
 
     def __init__(self, site: Site) -> None:
-        self._site = site
-        self._races: dict[str, dict[str, str]] = site.call("tests.processes.rivals:prepare")
+        self._inside = Inside(site)
+        self._races: dict[str, dict[str, str]] = self._inside(rivals.prepare)
         self._port = free_port()
         site.start("-m", "gunicorn", "aiwm_site.wsgi", "-c", "gunicorn.conf.py", BIND=f"127.0.0.1:{self._port}")
         wait_for(lambda: Api(self._port).answers("/healthz"), 20, "the web server")
@@ -38,7 +40,7 @@ class Arena:
         return Race(self._races[name], Api(self._port, self._races[name]["token"]), self._after)
 
     def _after(self, node_id: str) -> Any:
-        return self._site.call("tests.processes.rivals:after", node_id)
+        return self._inside(rivals.after, node_id)
 
 
 class Race:

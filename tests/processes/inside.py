@@ -16,7 +16,7 @@ class Inside:
     def __init__(self, site: Site) -> None:
         self._site = site
         address = site.directory / "inside"
-        process = site.start("-m", "tests.hypervisor.inside", str(address))
+        process = site.start("-m", "tests.processes.inside", str(address))
         wait_for(lambda: address.exists() or process.poll() is not None, 60, "the process inside of the site")
         assert process.poll() is None, site.output()
         self._peer: Connection = Client(str(address))
