@@ -24,9 +24,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.hypervisor)
             own = item.path.name != "test_debian.py"
             item.add_marker(pytest.mark.xdist_group("hypervisor" if own else "processes"))
-        elif {"site_of", "sites"} & set(getattr(item, "fixturenames", ())):
+        elif {"site_of", "sites"} & _fixtures(item):
             item.add_marker(pytest.mark.processes)
             item.add_marker(pytest.mark.xdist_group("processes"))
+        if not _sees_a_database(item):
+            item.add_marker(pytest.mark.one_engine)
+
+
+def _fixtures(item: pytest.Item) -> set[str]:
+    return set(getattr(item, "fixturenames", ()))
+
+
+def _sees_a_database(item: pytest.Item) -> bool:
+    """pytest-django lets none of the others have it, so that they can tell no engine from another."""
+    marks = any(item.get_closest_marker(name) for name in ("django_db", "processes"))
+    return marks or bool({"db", "transactional_db"} & _fixtures(item))
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+import tests.hypervisor.troubled  # noqa: F401 - what workers will import is there where they are forked off
 from accounts.actors import Actor
 from accounts.models import User
 from lab.node import Node as LabNode

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lab.node import Node
-from tests.hypervisor import estate, hands
+from tests.hypervisor import estate
+from tests.processes import hands
 from tests.processes.inside import Inside
 from tests.processes.sites import Site, wait_for
 

@@ -17,9 +17,15 @@ class Inside:
         self._site = site
         address = site.directory / "inside"
         process = site.start("-m", "tests.processes.inside", str(address))
-        wait_for(lambda: address.exists() or process.poll() is not None, 60, "the process inside of the site")
-        assert process.poll() is None, site.output()
-        self._peer: Connection = Client(str(address))
+
+        def reach() -> Connection | None:
+            assert process.poll() is None, site.output()
+            try:
+                return Client(str(address))
+            except (FileNotFoundError, ConnectionRefusedError):  # there, but nobody listens yet
+                return None
+
+        self._peer: Connection = wait_for(reach, 60, "the process inside of the site")
 
     def __call__(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         self._peer.send((function, arguments, named))

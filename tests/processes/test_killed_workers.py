@@ -5,7 +5,6 @@ import itertools
 import os
 import random
 import signal
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -16,12 +15,12 @@ from contextlib import contextmanager
 import pytest
 
 from tests.databases import Database
-from tests.processes import fleet
+from tests.processes import fleet, hands
 from tests.processes.api import Api
 from tests.processes.inside import Inside
 from tests.processes.sites import Call, Site, free_port, wait_for
 
-VMS = 24
+VMS = 14
 WORKERS = 4
 WEB_PROCESSES = 2
 READERS = 4
@@ -42,24 +41,25 @@ SAID_OF = {
 class Crew:
     """Workers, of which some are killed and some stopped for longer than a lease; whoever is gone is replaced."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, inside: Inside) -> None:
         self._site = site
-        self._workers = [self._start() for _ in range(WORKERS)]
+        self._inside = inside
+        self._workers: set[int] = set()
         self._stalled: dict[int, float] = {}
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        return self._site.manage("worker", "--skip-checks")
+        self.replace_the_dead()
 
     def replace_the_dead(self) -> None:
-        self._workers = [self._start() if worker.poll() is not None else worker for worker in self._workers]
+        self._workers -= self._inside(hands.ended).keys()
+        while len(self._workers) < WORKERS:
+            self._workers.add(self._inside(hands.hire))
 
     def kill_one_at_work(self) -> bool:
         """False if none is at work."""
         victim = self._one_at_work()
         if victim is None:
             return False
-        victim.kill()
-        victim.wait()
+        os.kill(victim, signal.SIGKILL)
+        self._workers.remove(victim)
         return True
 
     def stall_one_at_work(self) -> bool:
@@ -67,8 +67,8 @@ class Crew:
         victim = self._one_at_work()
         if victim is None:
             return False
-        victim.send_signal(signal.SIGSTOP)
-        self._stalled[victim.pid] = time.monotonic() + LEASE_SECONDS + 1
+        os.kill(victim, signal.SIGSTOP)
+        self._stalled[victim] = time.monotonic() + LEASE_SECONDS + 1
         return True
 
     def wake_the_stalled(self, *, all_of_them: bool = False) -> None:
@@ -77,10 +77,9 @@ class Crew:
                 os.kill(pid, signal.SIGCONT)
                 del self._stalled[pid]
 
-    def _one_at_work(self) -> subprocess.Popen[bytes] | None:
-        at_work = self._pids_at_work() - self._stalled.keys()
-        busy = [worker for worker in self._workers if worker.pid in at_work]
-        return random.choice(busy) if busy else None
+    def _one_at_work(self) -> int | None:
+        busy = (self._workers & self._pids_at_work()) - self._stalled.keys()
+        return random.choice(list(busy)) if busy else None
 
     def _pids_at_work(self) -> set[int]:
         """Of those that hold a task which has not seen many deaths: after five it would be given up."""
@@ -90,9 +89,8 @@ class Crew:
     def stop(self) -> None:
         self.wake_the_stalled(all_of_them=True)
         for worker in self._workers:
-            worker.terminate()
-        for worker in self._workers:
-            worker.wait(15)
+            os.kill(worker, signal.SIGTERM)
+        wait_for(lambda: self._inside(hands.ended).keys() >= self._workers, 15, "the end of all workers")
 
 
 @pytest.mark.processes
@@ -116,7 +114,7 @@ def test_it_ends_every_task_once_and_in_order_although_workers_are_killed(
     wait_for(lambda: api.answers("/healthz"), 20, "the web server")
     with _readers(api) as seen_by_readers:
         driver = site.begin("tests.processes.fleet:drive", api.port, api.token, VMS, SECONDS)
-        crew = Crew(site)
+        crew = Crew(site, inside)
         troubles = _trouble_until_done(crew, driver)
         plans = driver.answer()
         crew.stop()

@@ -160,7 +160,7 @@ def test_it_starts_a_vm_once(arena: Arena) -> None:
     answers = race.run(race.verb("start"))
     assert told(answers) == {"202": 1, "409 locked": 19}
     (vm,) = race.vms()
-    assert vm["tasks"] == [["vm-deploy", "pending"]]
+    assert vm["tasks"] == [("vm-deploy", "pending")]
     assert {a.json["taskId"] for a in answers} == {f"task-{vm['task']}"}
 
 
@@ -173,7 +173,7 @@ def test_it_deletes_or_starts_and_never_both(arena: Arena) -> None:
         assert vm["tasks"] == []
     else:
         assert answers == {"202": 1, "409 locked": 19}
-        assert vm["tasks"] == [["vm-deploy", "pending"]]
+        assert vm["tasks"] == [("vm-deploy", "pending")]
 
 
 def test_it_patches_before_a_start_or_not_at_all(arena: Arena) -> None:
@@ -184,7 +184,7 @@ def test_it_patches_before_a_start_or_not_at_all(arena: Arena) -> None:
     assert answers["409 locked"] >= 9  # the other starts
     vm = race.the_vm()
     assert vm["vcpus"] == (4 if answers["200"] else 2)
-    assert vm["tasks"] == [["vm-deploy", "pending"]]
+    assert vm["tasks"] == [("vm-deploy", "pending")]
 
 
 def test_it_lets_one_through_that_names_the_version(arena: Arena) -> None:
@@ -222,7 +222,7 @@ def test_it_cancels_a_task_once(arena: Arena) -> None:
     answers = told(race.run(lambda api: api.post(f"/resources/tasks/{task_id}/cancel")))
     assert answers == {"200": 1, "409 conflict": 19}
     vm = race.the_vm()
-    assert (vm["status"], vm["task"], vm["tasks"]) == ("queued", None, [["vm-deploy", "cancelled"]])
+    assert (vm["status"], vm["task"], vm["tasks"]) == ("queued", None, [("vm-deploy", "cancelled")])
 
 
 def _more_vcpus(race: Race, headers: dict[str, str] | None = None) -> Request:

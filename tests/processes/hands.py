@@ -9,8 +9,6 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
 
-import tests.hypervisor.troubled  # noqa: F401 - what a worker will import is there already
-
 _ended: dict[int, int] = {}
 
 
