@@ -16,7 +16,7 @@ RUN := $(if $(filter postgres%,$(DATABASE_URL)),.venv/.run-postgres,.venv/.run)
 
 .DEFAULT_GOAL := help
 .PHONY: help serve worker lab lab-down test test-fast lint format bench requirements install install-dev clean
-.PHONY: debian-if-possible libvirt-if-possible postgres-if-possible
+.PHONY: checks debian-if-possible libvirt-if-possible postgres-if-possible
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -35,14 +35,16 @@ lab-down: .venv/bin/python ## remove the lab's hypervisors, their VMs and its si
 
 test: .venv/bin/python ## all that must hold before a change goes in
 	@$(MAKE) --jobs=2 --output-sync=target .venv/.dev debian-if-possible
-	@$(MAKE) --jobs=2 --output-sync=target lint postgres-if-possible
-	$(BIN)/python manage.py makemigrations --check --dry-run
-	$(BIN)/python manage.py check
+	@$(MAKE) --jobs=2 --output-sync=target lint postgres-if-possible checks
 	$(BIN)/python -m pytest -n 2
 	$(BIN)/python -m tests.postgres $(BIN)/python -m pytest -n 2 -m "not one_engine"
 
 test-fast: .venv/.dev ## the tests without those that start processes
 	$(BIN)/python -m pytest -n 2 -m "not processes and not hypervisor"
+
+checks: .venv/.dev
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python manage.py check
 
 lint: .venv/.dev ## ruff and mypy
 	$(BIN)/ruff check .

@@ -18,7 +18,11 @@ _SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sourc
 _SYSTEM = ["linux-image-cloud-amd64", "initramfs-tools", "zstd", "systemd-sysv", "udev", "dbus", "netbase", "procps"]
 _CLOUD = ["cloud-init", "cloud-guest-utils", "fdisk", "e2fsprogs", "qemu-guest-agent", "openssh-server", "sudo"]
 _NETWORK = ["systemd-resolved", "iproute2", "iputils-ping", "ca-certificates"]
-_LEFT_OUT = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"]
+# In dpkg's own words: mmdebstrap's --dpkgopt would have it go through each file of the first packages by itself.
+_LEAVE_OUT = (
+    'mkdir -p "$1/etc/dpkg/dpkg.cfg.d" && cd "$1/etc/dpkg/dpkg.cfg.d" && '
+    'printf "path-exclude=/usr/share/%s/*\\n" doc man locale > lab'
+)
 _SERVICES = "systemd-networkd ssh qemu-guest-agent serial-getty@ttyS0"
 # For cloud-init: a seed is the only place to look, the one locale that is there, and one host key, for they take long
 # to make under emulation.
@@ -69,7 +73,7 @@ def _install(root: Path) -> None:
         "--mode=root",
         '--aptopt=Apt::Install-Recommends "false"',
         f"--include={','.join([*_SYSTEM, *_CLOUD, *_NETWORK])}",
-        *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
+        f"--setup-hook={_LEAVE_OUT}",
         *(f"--essential-hook={hook}" for hook in _INITRAMFS),
         *(f"--customize-hook={hook}" for hook in _HOOKS),
     ]

@@ -39,6 +39,7 @@ def test_it_finds_nothing(
         LOG_LEVEL="WARNING",
         GUNICORN_LOG_LEVEL="warning",
         WEB_WORKERS=2,
+        POLL_SECONDS=1,
         PUBLIC_URL=f"http://127.0.0.1:{port}",
         VM_BACKEND_OPTIONS={"deploy_s": 0, "stop_s": 0, "restore_s": 0, "down": []},
     )
