@@ -17,6 +17,7 @@ import tests.hypervisor.troubled  # noqa: F401 - what workers will import is the
 from accounts.actors import Actor
 from accounts.models import User
 from lab.node import Node as LabNode
+from lab.shell import CommandFailed
 from nodes.models import Claim, Node
 from resources import actions, documents, secrets
 from resources.models import LogEntry, SecretKind, VirtualMachine
@@ -38,7 +39,7 @@ QUICK = {"connect_s": 2, "keepalive_s": 1, "keepalive_count": 3, "first_backoff_
 STUBBORN = ImageSpec(volume="image-debian-11-stubborn.qcow2", ready="cloud-init")
 IMAGES = {"debian-12": IMAGE, "debian-11": STUBBORN}
 
-_OURS = re.compile(r"^\s*vm-([0-9a-f]{24})(\S*)", re.MULTILINE)
+_OURS = re.compile(r"vm-([0-9a-f]{24})(\S*)")
 
 
 def move_in(labs: Iterable[tuple[str, str, str]], sizes: Mapping[str, int]) -> None:
@@ -177,10 +178,10 @@ def assert_balanced(labs: Iterable[LabNode], books: dict[str, Any], pool: str = 
     assert books["differences"] == []
     assert books["claims"] == books["holders"], "each has one address"
     for lab in labs:
-        volumes = _OURS.findall(lab.virsh("vol-list", pool))
-        domains = _OURS.findall(lab.virsh("list", "--all", "--name"))
-        assert {vm_id for vm_id, _ in [*volumes, *domains]} <= set(books["on"][lab.name]), (volumes, domains)
-        seeds = {vm_id for vm_id, rest in volumes if rest.startswith("-seed")}
+        _, domains, volumes = _contents(lab, pool)
+        ours = [match for match in map(_OURS.match, [*volumes, *domains]) if match]
+        assert {match[1] for match in ours} <= set(books["on"][lab.name]), (volumes, domains)
+        seeds = {match[1] for match in ours if match[2].startswith("-seed")}
         assert seeds <= set(books["without cloud-init"]), "a seed has the password"
 
 
@@ -192,14 +193,25 @@ def expire_leases_of(pid: int) -> None:
 
 def put_right(lab: LabNode) -> None:
     """Mend whatever a test has done to a node, and take away the VMs that are left there."""
-    lab.start() if not lab.running else _mend_daemon(lab)
-    for name in lab.virsh("list", "--name").split():
-        lab.virsh("destroy", name)
-    for name in lab.virsh("list", "--all", "--name").split():
-        lab.virsh("undefine", name, "--snapshots-metadata")
-    lab.virsh("pool-refresh", "aiwm")
-    for vm_id, rest in _OURS.findall(lab.virsh("vol-list", "aiwm")):
-        lab.virsh("vol-delete", f"vm-{vm_id}{rest}", "aiwm")
+    if not lab.running:
+        lab.start()
+    try:
+        running, domains, volumes = _contents(lab, timeout_s=2)
+    except CommandFailed:
+        _mend_daemon(lab)
+        running, domains, volumes = _contents(lab)
+    commands = [f"destroy {name}" for name in running]
+    commands += [f"undefine {name} --snapshots-metadata" for name in domains]
+    commands += [f"vol-delete {name} aiwm" for name in volumes if _OURS.match(name)]
+    if commands:
+        lab.virsh("; ".join(commands))
+
+
+def _contents(lab: LabNode, pool: str = "aiwm", timeout_s: float = 60) -> list[list[str]]:
+    """Names: of the domains that run, of all domains, and of the volumes in the pool as it is now."""
+    asked = f"list --name; echo ===; list --all --name; echo ===; pool-refresh {pool}; vol-list {pool}"
+    said = lab.virsh(asked, timeout_s=timeout_s)
+    return [[line.split()[0] for line in part.splitlines() if line.strip()] for part in said.split("===", 2)]
 
 
 def _mend_daemon(lab: LabNode) -> None:
