@@ -23,6 +23,7 @@ class LabSite:
         self.labs = labs
         self.workers: list[int] = []
         self.inside = Inside(site)
+        self.inside(estate.hurry)
         self.inside(estate.move_in, [(lab.name, lab.uri, lab.boot_id) for lab in labs], estate.sizes(labs[0]))
 
     def hire(self, count: int, lease_s: float | None = None) -> list[int]:
