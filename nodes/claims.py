@@ -113,11 +113,18 @@ def give_back_address(vm_id: str) -> None:
 @atomic
 def hold_for_strays() -> None:
     """Have `NOBODY` hold the addresses that are a `StrayAddress`, where no VM does, and none besides."""
-    strays = StrayAddress.objects.filter(node__deleted_at=None)
-    wanted = {address_key(*stray) for stray in strays.values_list("node__segment", "vlan_id", "address")}
-    held = set(Claim.objects.filter(vm_id=NOBODY).values_list("key", flat=True))
+    held, wanted = held_for_strays()
     _drop(NOBODY, held - wanted)
     Claim.objects.bulk_create([Claim(key=key, vm_id=NOBODY) for key in sorted(wanted - held)], ignore_conflicts=True)
+
+
+def held_for_strays() -> tuple[set[str], set[str]]:
+    """The keys of the claims of `NOBODY` that there are, and that there are to be."""
+    strays = StrayAddress.objects.filter(node__deleted_at=None)
+    keys = {address_key(*stray) for stray in strays.values_list("node__segment", "vlan_id", "address")}
+    of_vms = Claim.objects.filter(key__in=keys).exclude(vm_id=NOBODY)
+    held = Claim.objects.filter(vm_id=NOBODY)
+    return set(held.values_list("key", flat=True)), keys - set(of_vms.values_list("key", flat=True))
 
 
 def held_by_vms(strays: Iterable[StrayAddress]) -> dict[StrayAddress, str]:

@@ -8,7 +8,7 @@ from accounts.actors import SYSTEM, Actor
 from accounts.models import Organization
 from accounts.quotas import Usage
 from common.db import atomic, see_one_moment
-from nodes.claims import NOBODY
+from nodes.claims import NOBODY, held_for_strays, hold_for_strays
 from nodes.models import Claim, Node
 from resources.holdings import Wants
 from resources.models import VirtualMachine
@@ -19,7 +19,7 @@ _QUOTA = ("vms", "vcpus", "ram_mb", "disk_gb", "gpus", "mig_instances")
 
 @dataclass(frozen=True)
 class Difference:
-    """A counter that does not say what the rows say, or a claim whose holder holds nothing."""
+    """A counter that does not say what the rows say, or a claim whose holder holds nothing, or one that is missing."""
 
     what: str
     stored: int
@@ -51,8 +51,13 @@ def recount(fix: bool = False, actor: Actor = SYSTEM) -> list[Difference]:
         found += _compare(organization, f"organization {organization.name}", _QUOTA, counted, fix)
     orphans = Claim.objects.exclude(vm_id__in=[*holders, NOBODY])
     found += [Difference(f"claim {claim.key} of {claim.vm_id}", 1, 0) for claim in orphans]
+    held, wanted = held_for_strays()
+    found += [
+        Difference(f"claim {key} of no VM", int(key in held), int(key in wanted)) for key in sorted(held ^ wanted)
+    ]
     if fix:
         orphans.delete()
+        hold_for_strays()
     if fix and found:
         before = {difference.what: difference.stored for difference in found}
         after = {difference.what: difference.counted for difference in found}

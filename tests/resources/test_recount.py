@@ -8,7 +8,8 @@ from django.db import connection
 
 from accounts.actors import Actor
 from accounts.models import Organization
-from nodes.models import Claim, Node
+from nodes.claims import NOBODY
+from nodes.models import Claim, Node, StrayAddress
 from resources import recount as module
 from resources.actions import create
 from resources.recount import recount
@@ -45,6 +46,27 @@ def test_it_sets_right_what_differs():
     assert len(recount(fix=True)) >= 3
     assert recount() == []
     assert Claim.objects.get().vm_id == vm.id
+
+
+@pytest.mark.django_db
+def test_it_sets_right_what_is_held_for_domains_of_nobody():
+    """10.0.0.7 is one's, and free by mistake; 10.0.0.8 is one's, and a VM's as well; 10.0.0.9 is no domain's more."""
+    vm = VirtualMachineFactory(config={"networkConfig": static_network("10.0.0.8", 1)})
+    for address in ("10.0.0.7", "10.0.0.8"):
+        StrayAddress.objects.create(node=vm.node, vlan_id=1, address=address, domain="theirs")
+    Claim.objects.create(key="ip:default:1:10.0.0.9", vm_id=NOBODY)
+
+    found = [str(difference) for difference in recount(fix=True)]
+
+    assert found == [
+        "claim ip:default:1:10.0.0.7 of no VM: stored 0, counted 1",
+        "claim ip:default:1:10.0.0.9 of no VM: stored 1, counted 0",
+    ]
+    assert recount() == []
+    assert dict(Claim.objects.values_list("key", "vm_id")) == {
+        "ip:default:1:10.0.0.7": NOBODY,
+        "ip:default:1:10.0.0.8": vm.id,
+    }
 
 
 @pytest.mark.django_db(transaction=True)
