@@ -181,7 +181,8 @@ def _update(actor: Actor, node_id: str, body: NodePatch, versions: Collection[in
 def _set_what_it_has(node: Node, body: NodePatch) -> None:
     if "gpus" in body.model_fields_set:
         set_gpus(node, body.gpus)
-    if node.strays and body.model_fields_set & _TELL_DEVICES:
+    is_back = node.lost and body.lost is False  # a look that was to be taken was ended with all other tasks there
+    if node.strays and (is_back or body.model_fields_set & _TELL_DEVICES):
         devices.look_soon(node)
     if "os_images" in body.model_fields_set:
         set_images(node, body.os_images)

@@ -9,9 +9,10 @@ never there.
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from django.db import IntegrityError
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from common.db import atomic
 from common.errors import Conflict, FieldError, ValidationFailed
@@ -95,8 +96,7 @@ def take_address(vm_id: str, org_id: str, segment: str, vlan_id: int | None, add
 @atomic
 def give_back(vm_id: str) -> None:
     """Give back all that a VM holds."""
-    Claim.objects.filter(vm_id=vm_id).delete()
-    _leave_to_strays()
+    _give_back(Claim.objects.filter(vm_id=vm_id))
 
 
 @atomic
@@ -106,25 +106,29 @@ def give_back_gpus(vm_id: str) -> None:
 
 @atomic
 def give_back_address(vm_id: str) -> None:
-    Claim.objects.filter(vm_id=vm_id, key__startswith=_ADDRESS).delete()
-    _leave_to_strays()
+    _give_back(Claim.objects.filter(vm_id=vm_id, key__startswith=_ADDRESS))
 
 
 @atomic
 def hold_for_strays() -> None:
-    """Have `NOBODY` hold the addresses that are a `StrayAddress`, where no VM does, and none besides."""
-    held, wanted = held_for_strays()
-    _drop(NOBODY, held - wanted)
-    Claim.objects.bulk_create([Claim(key=key, vm_id=NOBODY) for key in sorted(wanted - held)], ignore_conflicts=True)
+    """Have `NOBODY` hold the addresses that are a `StrayAddress`, where no VM does, and none besides.
+
+    Two that do so at once wait for each other at the rows that both know; what only one knows of is not dropped by
+    the other, since the claims are read first. A VM that gives one of these back is waited for, or waits.
+    """
+    _keep_the_strays()
+    held = _held_for_nobody()
+    keys = _stray_keys()
+    _keep(Claim.objects.filter(key__in=keys))
+    _drop(NOBODY, held - keys)
+    Claim.objects.bulk_create([Claim(key=key, vm_id=NOBODY) for key in sorted(keys)], ignore_conflicts=True)
 
 
 def held_for_strays() -> tuple[set[str], set[str]]:
     """The keys of the claims of `NOBODY` that there are, and that there are to be."""
-    strays = StrayAddress.objects.filter(node__deleted_at=None)
-    keys = {address_key(*stray) for stray in strays.values_list("node__segment", "vlan_id", "address")}
+    held, keys = _held_for_nobody(), _stray_keys()
     of_vms = Claim.objects.filter(key__in=keys).exclude(vm_id=NOBODY)
-    held = Claim.objects.filter(vm_id=NOBODY)
-    return set(held.values_list("key", flat=True)), keys - set(of_vms.values_list("key", flat=True))
+    return held, keys - set(of_vms.values_list("key", flat=True))
 
 
 def held_by_vms(strays: Iterable[StrayAddress]) -> dict[StrayAddress, str]:
@@ -134,10 +138,30 @@ def held_by_vms(strays: Iterable[StrayAddress]) -> dict[StrayAddress, str]:
     return {keys[claim.key]: claim.vm_id for claim in claims}
 
 
-def _leave_to_strays() -> None:
-    """What a VM has given back may be in use by a domain of nobody's, too."""
+def _give_back(held: QuerySet[Claim]) -> None:
+    """What a VM gives back may be in use by a domain of nobody's, too."""
+    _keep_the_strays()  # before anything is deleted for which another may wait
+    held.delete()
     if StrayAddress.objects.exists():
         hold_for_strays()
+
+
+def _keep_the_strays() -> None:
+    _keep(StrayAddress.objects.all())
+
+
+def _keep(rows: QuerySet[Any]) -> None:
+    """Nobody else deletes these until the end of the transaction."""
+    list(rows.order_by("pk").select_for_update().values_list("pk", flat=True))
+
+
+def _held_for_nobody() -> set[str]:
+    return set(Claim.objects.filter(vm_id=NOBODY).values_list("key", flat=True))
+
+
+def _stray_keys() -> set[str]:
+    strays = StrayAddress.objects.filter(node__deleted_at=None)
+    return {address_key(*stray) for stray in strays.values_list("node__segment", "vlan_id", "address")}
 
 
 def gpu_specs(node_id: str, allocated: Sequence[str]) -> tuple[GpuSpec, ...]:

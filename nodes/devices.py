@@ -45,8 +45,14 @@ def look_soon(node: Node) -> None:
 
 
 def ask(node: Node) -> Devices:
-    """What such domains have. Raises BackendError."""
-    return get_backend().devices_of_others(node_ref(node), use.vms_on(node))
+    """What such domains have. Raises BackendError. Asked once more where a VM of ours came there meanwhile."""
+    known = set(use.vms_on(node))
+    while True:
+        found = get_backend().devices_of_others(node_ref(node), known)
+        came = set(use.vms_on(node)) - known
+        if not came:
+            return found
+        known |= came
 
 
 @atomic
@@ -100,4 +106,5 @@ TASK = TaskType(
     steps=(Step("look", 100, "Looking for what domains of nobody's have", _look),),
     settle=_settle,
     deadline_s=None,  # nobody would ask again
+    retry_refusals=True,
 )

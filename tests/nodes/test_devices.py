@@ -1,7 +1,9 @@
 """GPUs and addresses that domains have which no VM accounts for are given to no VM."""
 
+import threading
+
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from common.errors import Conflict
 from nodes import claims, devices, strays
@@ -11,7 +13,8 @@ from tasks.models import Task, TaskStatus
 from tasks.worker import drain
 from tests.factories import GpuFactory, NodeFactory, OperatorFactory, UserFactory, VirtualMachineFactory
 from tests.nodes.keeping import keeping
-from vmbackends.errors import NodeUnreachable
+from vmbackends.base import Devices
+from vmbackends.errors import NodeUnreachable, Refused
 from vmbackends.pci import PciAddress
 
 pytestmark = pytest.mark.django_db
@@ -59,6 +62,31 @@ def test_it_asks_for_domains_that_are_no_vms_and_writes_down_what_they_have(back
     assert (task.status, task.node_id, task.org_id) == (TaskStatus.SUCCEEDED, node.id, None)
     assert backend.asked == [[vm.id]]
     assert theirs() == {"GPU-0": "somebodys", "GPU-1": f"vm-{NOBODY}", "GPU-2": "", "GPU-3": ""}
+
+
+def test_a_vm_that_came_there_while_the_node_was_asked_is_nobodys_neither(backend, node, monkeypatch):
+    seen = iter([["a"], ["a", "b"], ["a", "b"]])
+    monkeypatch.setattr(devices.use, "vms_on", lambda _: next(seen))
+    devices.ask(node)
+    assert [sorted(asked) for asked in backend.asked] == [["a"], ["a", "b"]]
+
+
+def test_a_look_that_is_refused_is_taken_later(backend, node):
+    backend.refusals["worker-01"] = Refused("No.")
+    assert look(node).is_open
+    backend.refusals.clear()
+    backend.devices = {PciAddress("0000", "3b", "00", "0"): "somebodys"}
+    Task.objects.update(not_before=None)
+    drain()
+    assert theirs()["GPU-0"] == "somebodys"
+
+
+def test_a_node_that_was_lost_is_looked_at_when_it_is_back(backend, node, client_of):
+    operator, path = client_of(OperatorFactory()), f"/resources/nodes/{node.id}"
+    for lost in (True, False):
+        assert operator.patch(path, {"lost": lost}, format="json").status_code == 200
+        drain()
+        assert len(backend.asked) == int(not lost)
 
 
 def test_a_gpu_is_free_again_when_the_domain_has_it_no_more_or_is_gone(backend, node):
@@ -206,6 +234,53 @@ def test_whose_networks_they_are_on_is_looked_at_anew_where_its_bridges_are_othe
     client_of(OperatorFactory()).patch(f"/resources/nodes/{node.id}", {"hostname": "m"}, format="json")
     drain()
     assert len(backend.asked) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite lets one transaction write at a time")
+@pytest.mark.parametrize("last", ["look", "give back"])
+def test_an_address_that_is_given_back_as_it_is_seen_at_such_a_domain_is_not_free(node, last):
+    take()
+    seen = Devices({}, {(100, "10.0.0.5"): "somebodys"})
+    first, second = (claims.give_back, VM), (devices.write_down, node, seen)
+    if last == "give back":
+        first, second = second, first
+    assert_ends_held(first, second)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite lets one transaction write at a time")
+@pytest.mark.parametrize("last", ["comes", "goes"])
+def test_an_address_whose_domain_moves_from_one_node_to_another_is_not_free(node, last):
+    other = NodeFactory()
+    devices.write_down(other, Devices({}, {(100, "10.0.0.5"): "somebodys"}))
+    comes = (devices.write_down, node, Devices({}, {(100, "10.0.0.5"): "somebodys"}))
+    goes = (devices.write_down, other, Devices({}, {}))
+    assert_ends_held(*((goes, comes) if last == "comes" else (comes, goes)))
+
+
+def assert_ends_held(first, second):
+    """Where the second is done while the first's transaction is open."""
+    done = []
+
+    def in_another_connection():
+        try:
+            second[0](*second[1:])
+            done.append(True)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=in_another_connection)
+    with transaction.atomic():
+        block = transaction.get_connection().atomic_blocks[-1]
+        block._from_testcase = True  # see common.db
+        first[0](*first[1:])
+        thread.start()
+        thread.join(1)  # it waits, or is done
+    thread.join(20)
+    assert done == [True]
+    assert recount() == []
+    assert not may_be_taken()
 
 
 def test_of_many_addresses_the_first_are_told(backend, node):
