@@ -22,13 +22,16 @@ from common.errors import DomainError
 from tasks.models import Task, TaskStatus
 from tasks.queue import lease
 from tasks.registry import Step, TaskType, Wait, registry
-from vmbackends.errors import BackendError, NodeUnreachable
+from vmbackends.errors import BackendError, Busy, NodeUnreachable
 
 log = logging.getLogger(__name__)
 
 # So many workers may die on one task before it is taken for the cause.
 MAX_DEATHS = 5
 BACKOFF_SECONDS = (5, 10, 20, 40, 60)
+# How often a step asks whether its turn has come, and from when on its task's deadline runs although it has not.
+TURN_SECONDS = 1.0
+LONGEST_TURN = timedelta(minutes=30)
 
 Reason = Literal["succeeded", "refused", "deadline", "deaths", "cancelled", "bug"]
 
@@ -103,6 +106,12 @@ class Run:
             node_slot=None,
         )
 
+    def wait_for_its_turn(self, message: str) -> None:
+        """Release a step that others keep from beginning: its time does not run, but for ever. Raises LeaseLost."""
+        if timezone.now() - self.asked_at() < LONGEST_TURN:
+            self._write(deadline_at=None)
+        self.release(f"Waiting for its turn: {message}", seconds=TURN_SECONDS)
+
     def _write(self, **changes: Any) -> None:
         if not _write_fenced(self.task, state=self.state, **changes):
             raise LeaseLost(self.task.public_id)
@@ -139,6 +148,9 @@ def _do(run: Run, task_type: TaskType) -> None:
             log.warning("node out of reach", extra={"task": run.task.id, "step": step.name, "reason": e.message})
             text = run.state["trouble"] = _text_of_absence(e)
             run.release(f"{text}; trying again", seconds=_next_try(run))
+            return
+        except Busy as e:
+            run.wait_for_its_turn(e.message.rstrip("."))
             return
         except (BackendError, DomainError) as e:
             if task_type.retry_refusals:

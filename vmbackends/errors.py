@@ -18,6 +18,10 @@ class NotAsked(NodeUnreachable):
     """The node was not asked now, for it did not answer before: nothing new is known of it."""
 
 
+class Busy(BackendError):
+    """The node has as many such calls to work on as it may, and this one was not made: its turn comes later."""
+
+
 class Refused(BackendError):
     """The node answered and will not do it: no space, no such image, an invalid domain."""
 

@@ -16,7 +16,7 @@ import pytest
 from tests.hypervisor.guests import IMAGE, guest_spec, node_ref, wait_for
 from tests.vmbackends.contract import snapshot_of
 from vmbackends.base import Power, PowerIntent
-from vmbackends.errors import Refused, Untouched
+from vmbackends.errors import Busy, Refused, Untouched
 from vmbackends.libvirt import LibvirtBackend, longcalls, snapshots
 
 
@@ -131,6 +131,25 @@ def test_a_long_start_is_made_once_whichever_workers_ask_for_it(ref, off, worker
         wait_for(lambda worker=worker: worker.start(ref, off), "the start")
     assert qemus(off) == {qemu.pid}
     wait_for(lambda: workers[1].domain(ref, off).booted, "the guest to boot")
+
+
+def test_a_start_that_failed_says_nothing_of_another_workers_that_did_not(ref, off, workers):
+    with Frozen(off) as qemu:
+        assert workers[0].start(ref, off) is False
+    qemu.send(signal.SIGKILL)
+    wait_for(lambda: workers[1].start(ref, off), "the start")
+
+    wait_for(lambda: workers[0].start(ref, off), "the same")
+    assert workers[0].domain(ref, off).power is Power.RUNNING
+
+
+def test_one_that_is_not_begun_for_others_are_is_not_told_of_in_the_guests_log(lab, ref, off, workers, monkeypatch):
+    monkeypatch.setattr(longcalls, "MOST_STARTS_OF_A_NODE", 0)
+    console = lab.pool / f"vm-{off.id}-console.log"
+    for _ in range(2):
+        with pytest.raises(Busy):
+            workers[0].start(ref, off)
+    assert not console.exists() or console.read_bytes() == b""
 
 
 def test_one_whose_qemu_dies_has_failed_and_can_be_asked_for_again(ref, off, workers):
@@ -271,7 +290,7 @@ def test_one_that_libvirt_forgot_with_the_domain_is_removed_from_the_disk(lab, r
 
     backend.define(ref, vm)
     if with_memory:
-        backend.start(ref, vm)
+        wait_for(lambda: backend.start(ref, vm), "the start")
     wait_for(lambda: backend.delete_snapshot(ref, vm, snapshot), "the removal")
     assert "aiwm-" not in on_disk(lab, vm)
     assert lab.virsh("snapshot-list", "--name", f"vm-{vm.id}").strip() == ""
@@ -286,7 +305,7 @@ def test_one_with_memory_that_libvirt_forgot_is_refused_with_nothing_touched(lab
         backend.restore_snapshot(ref, vm, snapshot, datetime.now(UTC))
 
     backend.define(ref, vm)
-    backend.start(ref, vm)
+    wait_for(lambda: backend.start(ref, vm), "the start")
     run = run_number(lab, vm)
     with pytest.raises(Untouched, match=r"was undefined by hand\. Delete the snapshot"):
         backend.restore_snapshot(ref, vm, snapshot, datetime.now(UTC))
@@ -300,7 +319,7 @@ def test_one_without_memory_that_libvirt_forgot_is_gone_back_to(lab, ref, vm, wo
     lab.run("qemu-io", "-c", "write -P 0x11 1M 64k", disk)
     snapshot = taken(backend, ref, vm, with_memory=False)
     lab.run("qemu-io", "-c", "write -P 0x22 1M 64k", disk)
-    backend.start(ref, vm)
+    wait_for(lambda: backend.start(ref, vm), "the start")
     lab.virsh("undefine", f"vm-{vm.id}", "--snapshots-metadata")
     run = run_number(lab, vm)
     with pytest.raises(Untouched, match="is not defined on its node"):

@@ -10,11 +10,11 @@ from django.utils import timezone
 from common.errors import Conflict
 from common.ids import new_object_id
 from tasks import queue
-from tasks.engine import BACKOFF_SECONDS, MAX_DEATHS, Host, run_task
+from tasks.engine import BACKOFF_SECONDS, LONGEST_TURN, MAX_DEATHS, Host, run_task
 from tasks.models import Task, TaskStatus
 from tasks.registry import Wait
 from tasks.worker import drain
-from vmbackends.errors import NodeUnreachable, Refused
+from vmbackends.errors import Busy, NodeUnreachable, Refused
 
 pytestmark = pytest.mark.django_db
 
@@ -45,6 +45,30 @@ def test_it_does_the_steps_in_order_and_settles(make, script):
     assert task.outcome == {"reason": "succeeded", "undone": None}
     assert (task.lease_until, task.node_slot) == (None, None)
     assert task.finished_at is not None
+
+
+def test_the_time_of_a_step_whose_turn_has_not_come_does_not_run(make, script, pass_time):
+    make("three", node_id=new_object_id())
+    script.answers["b"] = Busy("Node worker-03 is busy with others.")
+    task = turn()
+    assert (task.status, task.message) == ("running", "Waiting for its turn: Node worker-03 is busy with others")
+    assert (task.lease_until, task.node_slot, task.deadline_at) == (None, None, None)
+    assert turn().deadline_at is None
+
+    script.answers.pop("b")
+    assert turn().status == "succeeded"
+    assert script.calls == ["a", "b", "b", "b", "c"], "nothing was undone"
+
+
+def test_but_a_turn_that_never_comes_is_not_waited_for_for_ever(make, script, pass_time):
+    make("three", node_id=new_object_id())
+    script.answers["b"] = Busy("Node worker-03 is busy with others.")
+    turn()
+    with time_machine.travel(timezone.now() + LONGEST_TURN, tick=False):
+        task = turn()
+    assert task.deadline_at is not None
+    pass_time(task, "deadline_at")
+    assert turn().outcome["reason"] == "deadline"
 
 
 def test_it_shows_progress_and_message_before_each_step(make, script):

@@ -171,11 +171,12 @@ class LibvirtBackend(Backend):
             domain = domains.require(at.connection, vm)
             if self._long_calls.goes_on(vm, call) or domains.is_starting(domain):
                 return False
-            if self._long_calls.has_ended(vm, call):
-                return True
             if not domains.is_active(domain):
+                if self._long_calls.has_ended(vm, call):
+                    return True  # and the guest has gone off since
+                self._long_calls.see_that_it_may(node, starts=True)
                 console.begin(at.connection, at.pool, names.console_volume(vm.id), datetime.now(UTC))
-            return self._long_calls.begin(node, what, vm, call, domains.start)
+            return self._long_calls.begin(node, what, vm, call, domains.start, starts=True)
 
     def shutdown(self, node: NodeRef, vm: VmSpec) -> None:
         self._shutdowns.ask(node, vm)
@@ -221,9 +222,15 @@ class LibvirtBackend(Backend):
                 if stage is Stage.NOT_BEGUN:  # the next to look must not think that nobody has called
                     self._long_calls.wait_for_its_turn(vm, call)
                     stage = snapshots.restored(domain, mark)
-            if stage is Stage.DONE:
-                snapshots.set_power(domain, vm)
-            return stage is Stage.DONE
+            if stage is not Stage.DONE:
+                return False
+            if not vm.power.on:
+                domains.power_off(domain)
+                return True
+            if domains.is_active(domain):
+                domains.start(domain)  # goes on, if it is paused
+                return True
+        return self.start(node, vm)
 
     def delete_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec) -> bool:
         what, call = "remove a snapshot", ("remove", snapshot.id)

@@ -26,7 +26,7 @@ from vmbackends.libvirt.options import Options
 from vmbackends.libvirt.reach import Silent
 
 # To one node. Room for all that may hang at QEMUs (longcalls.py, readings.py, shutdowns.py), a task and the sweeps.
-MOST_LINKS = 15
+MOST_LINKS = 17
 # More than one are kept for so long without use.
 _IDLE_S = 60.0
 

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from vmbackends.base import NodeRef, VmSpec
-from vmbackends.errors import NodeUnreachable
+from vmbackends.errors import Busy, NodeUnreachable
 from vmbackends.libvirt import domains
 from vmbackends.libvirt.connections import Connections
 from vmbackends.libvirt.handles import Domain
@@ -24,13 +24,16 @@ _WAITS_FOR_ITS_TURN_S = 22.0
 # A thread that slept longer before its call does not make it: another worker may have the task by now.
 _FRESH_S = 10.0
 # Each has one of libvirtd's threads, of which there are 20 for all workers, and a connection of its own: see there.
+# What copies memory and disks takes no turn from what starts guests.
 MOST_OF_A_NODE = 2
+MOST_STARTS_OF_A_NODE = 2
 
 
 @dataclass(frozen=True)
 class _Call:
     node_id: str
     identity: Hashable
+    starts: bool
     ended: "Future[None]" = field(default_factory=Future)
 
 
@@ -57,17 +60,23 @@ class LongCalls:
         call.ended.result()
         return True
 
-    def begin(self, node: NodeRef, what: str, vm: VmSpec, identity: Hashable, do: Callable[[Domain], object]) -> bool:
-        """Make the call and wait for its end for some time: whether it has ended. Raises what it fails with until then.
+    def see_that_it_may(self, node: NodeRef, *, starts: bool) -> None:
+        """Raises Busy where too many calls to the node go on already."""
+        others = [call for call in list(self._calls.values()) if (call.node_id, call.starts) == (node.id, starts)]
+        if sum(not call.ended.done() for call in others) >= (MOST_STARTS_OF_A_NODE if starts else MOST_OF_A_NODE):
+            raise Busy(f"Node {node.name} is busy with others.")
 
-        Where too many calls to the node go on already it is not made. `do` is given the domain, makes one call that
-        changes anything, and no other before it.
+    def begin(
+        self, node: NodeRef, what: str, vm: VmSpec, identity: Hashable, do: Callable[[Domain], object], *,
+        starts: bool = False,
+    ) -> bool:  # fmt: skip
+        """Make the call and wait for its end for some time: whether it has ended. Raises what it fails with until then,
+        and Busy where it is not made. `do` is given the domain, makes one call that changes anything, and no other
+        before it.
         """
-        call = _Call(node.id, identity)
+        call = _Call(node.id, identity, starts)
         with self._lock:
-            others = [other for other in self._calls.values() if other.node_id == node.id and not other.ended.done()]
-            if len(others) >= MOST_OF_A_NODE:
-                return False
+            self.see_that_it_may(node, starts=starts)
             self._calls[vm.id] = call
         arguments = (call, node, what, vm, do, time.monotonic())
         threading.Thread(target=self._make, args=arguments, name=f"libvirt: {what}", daemon=True).start()

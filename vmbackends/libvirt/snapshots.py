@@ -132,14 +132,6 @@ def revert(domain: Domain, vm: VmSpec, snapshot: SnapshotSpec) -> None:
     domain.revertToSnapshot(found, libvirt.VIR_DOMAIN_SNAPSHOT_REVERT_PAUSED if paused else 0)
 
 
-def set_power(domain: Domain, vm: VmSpec) -> None:
-    """What a restore ends with: the power as the spec has it."""
-    if vm.power.on:
-        domains.start(domain)
-    else:
-        domains.power_off(domain)
-
-
 # Removing one
 
 

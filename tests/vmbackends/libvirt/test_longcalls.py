@@ -9,7 +9,7 @@ pytest.importorskip("libvirt", reason="needs the extra `libvirt`")
 
 from tests.vmbackends.specs import vm_spec
 from vmbackends.base import NodeRef
-from vmbackends.errors import NodeUnreachable, Refused
+from vmbackends.errors import Busy, NodeUnreachable, Refused
 from vmbackends.libvirt import domains, longcalls
 from vmbackends.libvirt.longcalls import LongCalls
 
@@ -107,7 +107,8 @@ def test_one_too_many_of_a_node_is_not_made(calls, slow):
         calls.begin(NODE, "do it", vm, "one", slow)
     last, asked = vm_spec(), []
 
-    assert not calls.begin(NODE, "do it", last, "one", asked.append)
+    with pytest.raises(Busy, match="Node worker-01 is busy with others"):
+        calls.begin(NODE, "do it", last, "one", asked.append)
     assert (asked, calls.goes_on(last, "one")) == ([], False)
     calls.begin(OTHER, "do it", last, "one", asked.append)
     assert len(asked) == 1
@@ -116,6 +117,17 @@ def test_one_too_many_of_a_node_is_not_made(calls, slow):
         slow.end(calls, vm)
     calls.begin(NODE, "do it", last, "one", asked.append)
     assert len(asked) == 2
+
+
+def test_starts_take_no_turns_of_others_nor_the_others_of_theirs(calls, slow):
+    for _ in range(longcalls.MOST_OF_A_NODE):
+        calls.begin(NODE, "do it", vm_spec(), "one", slow)
+    for _ in range(longcalls.MOST_STARTS_OF_A_NODE):
+        calls.begin(NODE, "start it", vm_spec(), "one", slow, starts=True)
+    for starts in (False, True):
+        with pytest.raises(Busy):
+            calls.begin(NODE, "do it", vm_spec(), "one", slow, starts=starts)
+    slow._end.set()
 
 
 def test_a_thread_that_slept_makes_no_call_any_more(calls, monkeypatch):
