@@ -99,7 +99,9 @@ def _undefine(run: Run) -> None:
 def _power_on(run: Run) -> Wait | None:
     node, vm = load(run)
     run.state.setdefault("on_since", timezone.now().isoformat())
-    on = get_backend().start(node, _spec(run, vm, on=True, since="on_since"))
+    spec = _spec(run, vm, on=True, since="on_since")
+    on = get_backend().start(node, spec, begun=run.state.get("start_begun", False))
+    run.state["start_begun"] = not on
     return None if on else Wait(_LOOK_AGAIN_S)
 
 

@@ -396,8 +396,11 @@ class Backend(ABC):
     # Power
 
     @abstractmethod
-    def start(self, node: NodeRef, vm: VmSpec) -> bool:
-        """Power on. False while it works, as where much memory is pinned: ask again."""
+    def start(self, node: NodeRef, vm: VmSpec, *, begun: bool = False) -> bool:
+        """Power on. False while it works, as where much memory is pinned: ask again, and say that it was `begun`.
+
+        Raises Refused where it cannot be, also where one that was begun has failed since, whichever worker began it.
+        """
 
     @abstractmethod
     def shutdown(self, node: NodeRef, vm: VmSpec) -> None:

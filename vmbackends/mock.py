@@ -131,7 +131,7 @@ class MockBackend(Backend):
 
     # Power
 
-    def start(self, node: NodeRef, vm: VmSpec) -> bool:
+    def start(self, node: NodeRef, vm: VmSpec, *, begun: bool = False) -> bool:
         self._reach(node)
         return True
 

@@ -133,6 +133,28 @@ def test_a_long_start_is_made_once_whichever_workers_ask_for_it(ref, off, worker
     wait_for(lambda: workers[1].domain(ref, off).booted, "the guest to boot")
 
 
+def test_one_that_failed_is_known_to_have_failed_to_the_worker_that_did_not_begin_it(ref, off, workers):
+    with Frozen(off) as qemu:
+        assert workers[0].start(ref, off) is False
+    qemu.send(signal.SIGKILL)
+    with pytest.raises(Refused, match=f"could not start {off.name}: its QEMU ended before it was there"):
+        wait_for(lambda: workers[1].start(ref, off, begun=True), "the failure")
+
+    wait_for(lambda: workers[1].start(ref, off), "one that was asked for anew")
+    assert workers[1].start(ref, off, begun=True) is True
+
+
+def test_one_during_which_libvirtd_dies_has_not_failed(lab, ref, off, workers):
+    with Frozen(off) as qemu:
+        assert workers[0].start(ref, off) is False
+    lab.kill_daemon()
+    workers[0]._connections.close()
+    qemu.send(signal.SIGKILL)
+    lab.start_daemon()
+    wait_for(lambda: workers[1].start(ref, off, begun=True), "the start")
+    assert workers[1].domain(ref, off).power is Power.RUNNING
+
+
 def test_a_start_that_failed_says_nothing_of_another_workers_that_did_not(ref, off, workers):
     with Frozen(off) as qemu:
         assert workers[0].start(ref, off) is False

@@ -122,6 +122,24 @@ class TestDeployingFirst:
         assert "delete_disks" in backend.calls
         assert Claim.objects.filter(vm_id=vm.id).exists(), "the reservation stays, to try again"
 
+    def test_a_start_that_took_long_and_failed_is_undone_and_the_deploy_failed(self, backend, user, monkeypatch):
+        """It was begun by one worker, and another asks what it came to: it is told that it was begun."""
+        told = []
+
+        def start(node, vm, *, begun):
+            told.append(begun)
+            if len(told) > 2:
+                raise NO
+            return False
+
+        monkeypatch.setattr(backend, "start", start)
+        act(user, vm_in(user, Status.QUEUED), "start")
+
+        vm, _ = run(backend)
+
+        assert told == [False, True, True]
+        assert (vm.status, vm.error_message) == (Status.FAILED, NO.message)
+
     def test_a_refusal_that_cannot_be_undone_is_an_error(self, backend, user):
         act(user, vm_in(user, Status.QUEUED), "start")
         backend.faults["delete_disks"] = Refused("The disk is in use.")

@@ -165,7 +165,7 @@ class LibvirtBackend(Backend):
 
     # Power
 
-    def start(self, node: NodeRef, vm: VmSpec) -> bool:
+    def start(self, node: NodeRef, vm: VmSpec, *, begun: bool = False) -> bool:
         what, call = "start it", ("start", vm.power.since)
         with self._at(node, what, vm) as at:
             domain = domains.require(at.connection, vm)
@@ -174,9 +174,18 @@ class LibvirtBackend(Backend):
             if not domains.is_active(domain):
                 if self._long_calls.has_ended(vm, call):
                     return True  # and the guest has gone off since
+                if begun and domains.has_failed_to_start(domain):
+                    raise Refused(
+                        f"Node {node.name} could not start {vm.name}: its QEMU ended before it was there. "
+                        f"Look for why in qemu/{domain.name()}.log, where the node's libvirt keeps its logs."
+                    )
                 self._long_calls.see_that_it_may(node, starts=True)
                 console.begin(at.connection, at.pool, names.console_volume(vm.id), datetime.now(UTC))
-            return self._long_calls.begin(node, what, vm, call, domains.start, starts=True)
+            if self._long_calls.begin(node, what, vm, call, domains.start, starts=True):
+                return True
+            if not domains.is_starting(domain):  # the next to look must not take an older failure for this one's
+                self._long_calls.wait_for_its_turn(vm, call)
+            return False
 
     def shutdown(self, node: NodeRef, vm: VmSpec) -> None:
         self._shutdowns.ask(node, vm)

@@ -76,6 +76,12 @@ def is_starting(domain: Domain) -> bool:
     return tuple(domain.state()) == (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
 
 
+def has_failed_to_start(domain: Domain) -> bool:
+    """Whether it is off because the last start of it came to nothing. libvirtd that died in the middle leaves another
+    reason."""
+    return tuple(domain.state()) == (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_FAILED)
+
+
 def start(domain: Domain) -> None:
     """Returns when QEMU is there, which may take minutes: it pins what memory a GPU is to reach."""
     state, reason = domain.state()
