@@ -1,5 +1,6 @@
 """What every test may use."""
 
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,6 +30,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("processes"))
         if not _sees_a_database(item):
             item.add_marker(pytest.mark.one_engine)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: the collector need not walk over it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _fixtures(item: pytest.Item) -> set[str]:
