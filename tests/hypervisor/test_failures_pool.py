@@ -76,12 +76,12 @@ def fill_before(monkeypatch, pool):
     def fill(method):
         real = getattr(LibvirtBackend, method)
 
-        def called(backend, node, vm, *more):
+        def called(backend, node, vm, *more, **named):
             pool.fill()
             if method == "domain":
                 wait_for(lambda: pool.lab.virsh("domstate", f"vm-{vm.id}").strip() == "paused", "the guest's pause")
             monkeypatch.setattr(LibvirtBackend, method, real)
-            return real(backend, node, vm, *more)
+            return real(backend, node, vm, *more, **named)
 
         monkeypatch.setattr(LibvirtBackend, method, called)
 
