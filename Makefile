@@ -1,10 +1,16 @@
 # `make serve` needs Python 3.11, 3.12 or 3.13 with venv, and nothing else. `make help` lists the rest.
 
-PY ?= $(shell for p in python3.11 python3.12 python3.13; do command -v $$p && exit; done; echo python3)
+# Debian's own first: it is built with profiles, and runs Python code in two thirds of the time that a plain build takes
+# (pyenv's, say). Without ensurepip, which Debian keeps in a package that only root can add, it makes no .venv.
+PY ?= $(shell for p in /usr/bin/python3.11 python3.11 python3.12 python3.13; do \
+	if command -v $$p >/dev/null && { [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ] || $$p -c 'import ensurepip' 2>/dev/null; }; then \
+		echo $$p; exit; fi; done; echo python3)
 PORT ?= 3305
 WORKERS ?= 2
 DEBUG ?= 1
 export DEBUG
+# What is started often is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check --retries 10 --timeout 60 --require-hashes
