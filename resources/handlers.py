@@ -96,7 +96,7 @@ def _undefine(run: Run) -> None:
 # Power
 
 
-def _power_on(run: Run) -> Wait | None:
+def power_on(run: Run) -> Wait | None:
     node, vm = load(run)
     run.state.setdefault("on_since", timezone.now().isoformat())
     spec = _spec(run, vm, on=True, since="on_since")
@@ -174,7 +174,7 @@ _SHUT_DOWN = (
     Step("cut", 45, "Powering off", _cut_power),
 )
 _POWER_ON = (
-    Step("power-on", 75, "Starting the domain", _power_on),
+    Step("power-on", 75, "Starting the domain", power_on),
     Step("boot", 95, "Waiting for the guest to come up", _wait_for_guest),
     Step("tidy", 98, "Checking the cloud-init seed", _remove_seed_if_new),
 )
@@ -186,7 +186,7 @@ DEPLOY = TaskType(
         Step("disk", 25, "Creating the disk", _create_disk, undo=_delete_disks),
         Step("seed", 40, "Writing the cloud-init seed", _write_seed, undo=_remove_seed),
         Step("define", 55, "Defining the domain", _define, undo=_undefine),
-        Step("power-on", 70, "Starting the domain", _power_on, undo=_cut_power),
+        Step("power-on", 70, "Starting the domain", power_on, undo=_cut_power),
         Step("boot", 90, "Waiting for the guest to come up", _wait_for_guest),
         Step("tidy", 98, "Removing the cloud-init seed", _remove_seed),
     ),

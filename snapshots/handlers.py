@@ -5,7 +5,7 @@ from typing import Any
 from django.utils import timezone
 
 from resources import logs
-from resources.handlers import load
+from resources.handlers import load, power_on
 from resources.models import VirtualMachine
 from resources.settle import NODE_ABSENT, release
 from resources.specs import vm_spec
@@ -44,6 +44,11 @@ def _restore(run: Run) -> Wait | None:
         run.state["untouched"] = run.task.attempt == 1  # an earlier call may have begun what this one does not know of
         raise
     return None if done else Wait(_LOOK_AGAIN_S)
+
+
+def _power_on_again(run: Run) -> Wait | None:
+    _, vm = load(run)
+    return power_on(run) if vm.desired_on else None
 
 
 def _delete(run: Run) -> Wait | None:
@@ -115,6 +120,13 @@ def _set_held(task: Task, vm: VirtualMachine, more_gb: int) -> None:
 
 TYPES = (
     TaskType("snapshot-create", (Step("create", 95, "Taking the snapshot", _create),), settle=after_create),
-    TaskType("snapshot-restore", (Step("restore", 95, "Restoring the snapshot", _restore),), settle=after_restore),
+    TaskType(
+        "snapshot-restore",
+        (
+            Step("restore", 90, "Restoring the snapshot", _restore),
+            Step("power-on", 95, "Powering on", _power_on_again),
+        ),
+        settle=after_restore,
+    ),
     TaskType("snapshot-delete", (Step("delete", 95, "Deleting the snapshot", _delete),), settle=after_delete),
 )

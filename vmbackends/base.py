@@ -425,7 +425,9 @@ class Backend(ABC):
 
     @abstractmethod
     def restore_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec, asked_at: datetime) -> bool:
-        """Bring the VM back to it, in the power state of `vm.power`. False while it works: ask again.
+        """Bring the VM back to it. False while it works: ask again.
+
+        With memory it then is in the power state of `vm.power`; without, it is off, and to be started where that is on.
 
         `asked_at` tells one restore from another: repeated with the same, it goes back no second time once the guest
         has run on. Raises Untouched where it refuses before it has changed anything in this call, and Refused where the

@@ -293,6 +293,8 @@ def test_one_without_memory_is_not_gone_back_to_again_when_the_guest_has_run_on(
     snapshot = taken(workers[0], ref, vm, with_memory=False)
     asked_at = datetime.now(UTC)
     wait_for(lambda: workers[0].restore_snapshot(ref, vm, snapshot, asked_at), "the restore")
+    assert workers[0].domain(ref, vm).power is Power.OFF
+    wait_for(lambda: workers[0].start(ref, vm), "the start")
     run = run_number(lab, vm)
     assert workers[1].restore_snapshot(ref, vm, snapshot, asked_at) is True
     assert run_number(lab, vm) == run
@@ -352,8 +354,7 @@ def test_one_without_memory_that_libvirt_forgot_is_gone_back_to(lab, ref, vm, wo
     lab.virsh("snapshot-delete", f"vm-{vm.id}", f"aiwm-{snapshot.id}", "--metadata")
     asked_at = datetime.now(UTC)
     wait_for(lambda: backend.restore_snapshot(ref, vm, snapshot, asked_at), "the restore")
-    assert backend.domain(ref, vm).power is Power.RUNNING
-    backend.power_off(ref, vm)
+    assert backend.domain(ref, vm).power is Power.OFF
     assert "failed" not in lab.run("qemu-io", "-c", "read -P 0x11 1M 64k", disk), "it has the content of then"
 
 

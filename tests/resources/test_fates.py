@@ -693,6 +693,34 @@ class TestRestoring:
 
         assert vm.status == Status.ERROR
 
+    @pytest.mark.parametrize(("status", "starts"), [(Status.RUNNING, 1), (Status.STOPPED, 0)])
+    def test_one_that_was_on_is_started_again(self, backend, user, status, starts):
+        self.begin(user, status)
+
+        vm, task = run(backend)
+
+        assert (vm.status, task.status) == (status, TaskStatus.SUCCEEDED)
+        assert backend.calls.count("start") == starts
+
+    def test_one_that_was_on_and_cannot_be_started_again_is_an_error(self, backend, user, monkeypatch):
+        """The start took long, and another worker than the one that began it asks what it came to."""
+        told = []
+
+        def start(node, vm, *, begun):
+            told.append(begun)
+            if begun:
+                raise NO
+            return False
+
+        monkeypatch.setattr(backend, "start", start)
+        self.begin(user, Status.RUNNING)
+
+        vm, _ = run(backend)
+
+        assert told == [False, True]
+        assert (vm.status, vm.error_message) == (Status.ERROR, NO.message)
+        assert backend.calls.count("restore_snapshot") == 1
+
     @pytest.mark.parametrize("status", [Status.RUNNING, Status.STOPPED])
     def test_one_refused_beforehand_changes_nothing(self, backend, user, status):
         self.begin(user, status)

@@ -190,7 +190,7 @@ class BackendContract:
         backend.delete_snapshot(node, vm, snapshot)
         backend.delete_snapshot(node, vm, snapshot)
 
-    def test_it_restores_a_snapshot_into_the_power_state_of_the_spec(self, backend, node, vm):
+    def test_it_leaves_a_vm_off_that_it_restores_to_a_snapshot_without_memory(self, backend, node, vm):
         vm = turned(self.deployed(backend, node, vm), on=False)
         backend.power_off(node, vm)
         self.let_stop(backend, node, vm)

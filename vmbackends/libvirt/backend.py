@@ -235,11 +235,9 @@ class LibvirtBackend(Backend):
                 return False
             if not vm.power.on:
                 domains.power_off(domain)
-                return True
-            if domains.is_active(domain):
+            elif domains.is_active(domain):
                 domains.start(domain)  # goes on, if it is paused
-                return True
-        return self.start(node, vm)
+        return True
 
     def delete_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec) -> bool:
         what, call = "remove a snapshot", ("remove", snapshot.id)
