@@ -77,7 +77,7 @@ install-dev: .venv/.dev ## and what its tests need
 
 clean: ## remove what was installed and built; the data under var/ stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -path ./var -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.run: requirements.txt | .venv/bin/python
 	$(INSTALL) -r requirements.txt

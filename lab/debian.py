@@ -80,4 +80,5 @@ def _install(root: Path) -> None:
     sources = next((path for path in _SOURCES if path.exists()), None)
     if sources is None:
         raise Unavailable("This machine does not say where it has Debian's packages from.")
-    run("mmdebstrap", *options, SUITE, root, sources, timeout_s=_BUILD_S)
+    # What it mounts is gone with it, even if it is killed.
+    run("unshare", "--mount", "mmdebstrap", *options, SUITE, root, sources, timeout_s=_BUILD_S)

@@ -13,18 +13,18 @@ from common import counters
 from vmbackends import get_backend
 
 HYPERVISOR = Path(__file__).parent / "hypervisor"
+# Guests that boot a Linux, beside the servers: the two halves take about as long then.
+BOOTS_LINUX = {"test_debian.py", "test_lab_guest.py", "test_networks.py"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One process at a time runs what has servers and workers, and one what has hypervisors: each wants a machine with
-    few cores for itself. xdist begins with the largest group, so that the small tests fill what is left. Debian takes
-    as long as the first is shorter."""
+    few cores for itself. xdist begins with the largest group, so that the small tests fill what is left."""
     for item in items:
         if HYPERVISOR in item.path.parents:
             item.add_marker(pytest.mark.hypervisor)
-            own = item.path.name != "test_debian.py"
-            item.add_marker(pytest.mark.xdist_group("hypervisor" if own else "processes"))
+            item.add_marker(pytest.mark.xdist_group("processes" if item.path.name in BOOTS_LINUX else "hypervisor"))
         elif {"site_of", "sites"} & _fixtures(item):
             item.add_marker(pytest.mark.processes)
             item.add_marker(pytest.mark.xdist_group("processes"))
