@@ -14,7 +14,7 @@ GUESTS = ["ovmf", "swtpm", "swtpm-tools"]  # UEFI and TPM
 NETWORK = ["iproute2", "dnsmasq-base", "iptables"]  # with ebtables, by which libvirt filters
 IMAGES = ["binutils", "e2fsprogs", "kmod", "mmdebstrap"]
 BINDINGS = ["libvirt-dev", "pkg-config", "gcc", "libc6-dev", "python3-dev"]  # libvirt-python is compiled
-CHECKS = ["libxml2-utils", "gnutls-bin"]  # xmllint, and certtool for certificates
+CHECKS = ["libxml2-utils", "gnutls-bin", "openssh-client"]  # xmllint, certtool for certificates, ssh to a node
 ALL = [*HYPERVISOR, *TOOLS, *GUESTS, *NETWORK, *IMAGES, *BINDINGS, *CHECKS]
 
 # QEMU's user, which libvirtd wants to be there even where it runs guests as root.

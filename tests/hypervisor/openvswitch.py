@@ -1,14 +1,9 @@
-"""Open vSwitch on a lab node, in its userspace datapath, which needs no module of the kernel.
+"""Open vSwitch on a lab node, in its userspace datapath, which needs no module of the kernel."""
 
-Debian's packages are unpacked and not installed: the machine gets no service.
-"""
-
-import tempfile
 from pathlib import Path
 
-from lab import packages
 from lab.node import Node
-from lab.places import cached
+from tests.hypervisor.unpacked import unpacked
 
 BRIDGE = "ovsbr0"
 _PACKAGES = ["openvswitch-switch", "openvswitch-common", "libevent-2.1-7", "libnuma1", "libunbound8", "libxdp1"]
@@ -23,23 +18,9 @@ _PROGRAMS = {
 _BIN = "/usr/local/sbin"
 
 
-def unpacked() -> Path:
-    folder = cached("openvswitch", "", *_PACKAGES)
-    if not folder.exists():
-        with tempfile.TemporaryDirectory(prefix="openvswitch-", dir=folder.parent) as name:
-            for package in _PACKAGES:
-                packages.unpack(package, Path(name) / "files")
-            try:
-                (Path(name) / "files").rename(folder)
-            except OSError:
-                if not folder.exists():  # else another was quicker
-                    raise
-    return folder
-
-
 def start(node: Node) -> None:
     """Run it on the node until that is off, with a bridge and with ports `gw<vlan>` by which the node is on VLANs."""
-    files = unpacked()
+    files = unpacked("openvswitch", _PACKAGES)
     state = node.run_folder / "ovs"
     state.mkdir()
     _put_programs(node, files, state)
