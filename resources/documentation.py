@@ -131,8 +131,8 @@ PATCH: dict[str, Any] = {
     "summary": "Change a VM",
     "description": "A JSON merge patch: nested objects merge, null removes an optional member, and the whole is "
     "validated. `name` and `description` change at any time; `config` in `queued`, `stopped` and `failed`; `nodeId`, "
-    "`osImage` and `cloudInit` in `queued` and `failed`. `diskGB` only grows once the disk exists. Hardware and "
-    "network reach the guest at its next start.",
+    "`osImage` and `cloudInit` in `queued` and `failed`. `diskGB` only grows once the disk exists, and a snapshot of "
+    "before it grew can only be deleted then. Hardware and network reach the guest at its next start.",
     "parameters": [VM, IF_MATCH, etag(200)],
     "request": VirtualMachinePatch,
     "responses": {200: answer(VirtualMachine, "The VM as it is now", examples.PATCH)},
