@@ -47,7 +47,7 @@ def status() -> None:
         if node.running:
             print(f"  {node.uri}")
             for lan in node.lans:
-                name = f"VLAN {lan.vlan_id}" if lan.vlan_id else "no VLAN, DHCP"
+                name = f"VLAN {lan.vlan_id}" if lan.vlan_id else "no VLAN; by DHCP, and the address is in the VM's logs"
                 print(f"  {lan.bridge:6} {lan.network}, gateway {lan.gateway}  ({name})")
 
 

@@ -40,8 +40,8 @@ def serve(nodes: Sequence[Node], port: int, workers: int) -> None:
     known = _read("nodes", "list")
     for node in nodes:
         if node.name not in known.split():
-            _manage("nodes", "add", node.name, node.uri, "--hostname", node.name, "--segment", node.name)
-    _manage("images", "import", _IMAGE, str(tiny()), "--ready", "cloud-init")
+            _do("nodes", "add", node.name, node.uri, "--hostname", node.name, "--segment", node.name)
+    _do("images", "import", _IMAGE, str(tiny()), "--ready", "cloud-init")
     _manage("images", "push", _IMAGE, *(node.name for node in nodes))
     _manage("nodes", "refresh", *(node.name for node in nodes), "--no-wait")  # for the workers, as soon as they are
     environment_file = _folder() / "env"
@@ -101,9 +101,14 @@ def _manage(*arguments: str) -> None:
     subprocess.run(command, env=_environment(), check=True)
 
 
+def _do(*arguments: str) -> None:
+    """Show what it says, but for what is to be done next: that is done here."""
+    print("\n".join(line for line in _read(*arguments).splitlines() if not line.startswith("Next: ")), flush=True)
+
+
 def _read(*arguments: str) -> str:
     command = [sys.executable, str(_ROOT / "manage.py"), *arguments]
-    return subprocess.run(command, env=_environment(), check=True, capture_output=True, text=True).stdout
+    return subprocess.run(command, env=_environment(), check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def _environment() -> dict[str, str]:

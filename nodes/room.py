@@ -116,4 +116,5 @@ def _refusal(node_id: str, room: Room, new: bool, more: bool = False) -> Conflic
     ]
     if not short:
         return Conflict(f"The room on {node.name} changed in this moment. Try again.")
-    return Conflict(f"{node.name} has no room for it: {'; '.join(short)}.")
+    advice = "Ask for less." if more else "Ask for less, or choose another node."
+    return Conflict(f"{node.name} has no room for it: {'; '.join(short)}. {advice}")

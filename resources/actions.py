@@ -34,6 +34,7 @@ from nodes.models import Image, Node, NodeImage
 from resources import console, holdings, logs, secrets, vlans
 from resources.config import (
     CreateBody,
+    NetworkConfig,
     VirtualMachineConfig,
     config_document,
     config_json,
@@ -171,9 +172,23 @@ def _apply(
         secrets.store(vm.id, secret)
     elif _removes_password(patch) or vm.config.os_image.is_windows != body.config.os_image.is_windows:
         secrets.wipe(vm.id)  # a hash is of no use to Windows, nor a sealed password to Linux
+    _warn_of_old_address(vm, body.config.network_config)
     after = {"name": body.name, "description": body.description, "nodeId": body.node_id}
     _audit(actor, vm, "vm.update", before=before, after={**after, "config": config_document(body.config)})
     return find_row(actor, vm_id)
+
+
+def _warn_of_old_address(vm: VirtualMachine, after: NetworkConfig) -> None:
+    """cloud-init sets an address once, and the node then lets through no other than the VM's."""
+    before, set_once = vm.config.network_config, ("ip_mode", "ip_address", "netmask", "gateway")
+    if vm.started_at and any(getattr(before, name) != getattr(after, name) for name in set_once):
+        wanted = after.ip_address or "an address by DHCP"
+        logs.record(
+            vm.id,
+            "warning",
+            f"The guest keeps the address of its first boot. Set it to {wanted} in the guest as well, by its console: "
+            "it is not heard with another one.",
+        )
 
 
 def _removes_password(patch: object) -> bool:

@@ -81,8 +81,13 @@ LIMITS: dict[str, dict[str, int]] = {
 }
 
 
+# What a form begins with: the first of these that some node has.
+_PREFERRED = (OsImage.UBUNTU_22_04, *IMAGES)
+
+
 def catalog(nodes_by_image: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """The document of `GET /resources/catalog`. The argument has the ids of the nodes that have each image."""
+    default = next((image for image in _PREFERRED if nodes_by_image.get(image)), _PREFERRED[0])
     return {
         "osImages": [_image(value, image, nodes_by_image.get(value, ())) for value, image in IMAGES.items()],
         "gpuModes": [mode.value for mode in GpuMode],
@@ -100,9 +105,9 @@ def catalog(nodes_by_image: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         "limits": LIMITS,
         "defaults": {
             "resourceType": "virtual-machine",
-            "osImage": OsImage.UBUNTU_22_04.value,
+            "osImage": default.value,
             "networkMode": NetworkMode.BRIDGE_VLAN.value,
-            "username": OsImage.UBUNTU_22_04.default_username,
+            "username": default.default_username,
             "windowsUsername": OsImage.WINDOWS_SERVER_2022.default_username,
         },
         "statuses": [_status(status) for status in Status],

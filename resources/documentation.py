@@ -132,7 +132,8 @@ PATCH: dict[str, Any] = {
     "description": "A JSON merge patch: nested objects merge, null removes an optional member, and the whole is "
     "validated. `name` and `description` change at any time; `config` in `queued`, `stopped` and `failed`; `nodeId`, "
     "`osImage` and `cloudInit` in `queued` and `failed`. `diskGB` only grows once the disk exists, and a snapshot of "
-    "before it grew can only be deleted then. Hardware and network reach the guest at its next start.",
+    "before it grew can only be deleted then. Hardware and VLAN reach the guest at its next start; an address is "
+    "set by cloud-init at its first boot alone, and must be changed inside of a guest that has had it.",
     "parameters": [VM, IF_MATCH, etag(200)],
     "request": VirtualMachinePatch,
     "responses": {200: answer(VirtualMachine, "The VM as it is now", examples.PATCH)},

@@ -17,7 +17,8 @@ from lab.node import Node
 from tests.hypervisor import heard, openvswitch
 from tests.hypervisor.guests import guest_spec, node_ref, wait_for
 from tests.hypervisor.labguests import wait
-from vmbackends.base import ImageSpec, NetworkSpec, NodeRef, NodeSettings, VmSpec
+from vmbackends.base import ImageSpec, NetworkSpec, NodeRef, NodeSettings, Power, VmSpec
+from vmbackends.errors import Refused
 from vmbackends.libvirt import LibvirtBackend, names, networks
 from vmbackends.libvirt.xml import nwfilters
 
@@ -150,6 +151,32 @@ def test_a_node_lacks_the_bridges_that_it_does_not_have(lab_nodes, connection, s
     ref = replace(node_ref(lab_nodes[1]), settings=settings)
 
     assert [lack.what for lack in networks.lacks(connection, ref)] == lacking
+
+
+@pytest.mark.parametrize(
+    ("vlan_id", "untagged", "named"),
+    [
+        (300, "br0", "bridge br300, which VLAN 300 needs"),
+        (None, "lan0", "bridge lan0, which the untagged network needs"),
+    ],
+)
+def test_no_vm_is_defined_without_its_bridge(lab_nodes, vlan_id, untagged, named):
+    ref = replace(node_ref(lab_nodes[1]), settings=NodeSettings(untagged_bridge=untagged, domain_type="qemu"))
+    vm = guest_spec(network=NetworkSpec("52:54:00:00:aa:06", vlan_id, "dhcp"))
+    backend = LibvirtBackend()
+
+    with pytest.raises(Refused, match=f"has no {named}.*ask an operator to make the bridge"):
+        backend.define(ref, vm)
+
+    assert backend.domain(ref, vm).power is Power.MISSING
+    backend._connections.close()
+
+
+def test_a_bridge_of_open_vswitch_is_not_looked_for(lab_nodes, connection):
+    settings = NodeSettings(bridge="ovsbr1", untagged_bridge="ovsbr1", openvswitch=True)
+    ref = replace(node_ref(lab_nodes[1]), settings=settings)
+
+    networks.see_bridge(connection, ref, guest_spec())
 
 
 # Linux bridges

@@ -48,7 +48,7 @@ def test_it_names_what_is_short_and_takes_nothing(wanted, message):
     room.reserve(node.id, Room(2, 100, 10))
     with pytest.raises(Conflict) as refused:
         room.reserve(node.id, wanted)
-    assert refused.value.message == message
+    assert refused.value.message == f"{message} Ask for less, or choose another node."
     assert used(node) == Room(2, 100, 10)
 
 

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from resources.catalog import IMAGES, catalog
 from resources.config import OsImage, parse_create
 from resources.states import Status
@@ -61,6 +63,18 @@ def test_it_shows_the_limits_that_the_schema_holds():
     assert limits["vlanId"] == {"min": 1, "max": 4094}
     assert limits["name"]["maxLength"] == 100
     assert limits["description"]["maxLength"] == 500
+
+
+@pytest.mark.parametrize(
+    ("nodes_by_image", "image"),
+    [
+        ({}, "ubuntu-22.04"),
+        ({"debian-12": [NODE], "ubuntu-22.04": [NODE]}, "ubuntu-22.04"),
+        ({"windows-server-2022": [NODE], "debian-12": [NODE], "ubuntu-22.04": []}, "debian-12"),
+    ],
+)
+def test_a_form_begins_with_an_image_that_a_node_has(nodes_by_image, image):
+    assert catalog(nodes_by_image)["defaults"]["osImage"] == image
 
 
 def test_it_shows_modes_defaults_and_prices(settings):

@@ -1,11 +1,12 @@
 """PATCH /resources/:id"""
 
 import pytest
+from django.utils import timezone
 
 from accounts.models import AuditEntry, Role
 from nodes.models import Claim, Gpu
 from resources import actions, secrets
-from resources.models import SecretKind, VirtualMachine, VmSecret
+from resources.models import LogEntry, SecretKind, VirtualMachine, VmSecret
 from resources.states import Status
 from tasks.models import Task
 from tests.factories import (
@@ -180,6 +181,53 @@ def test_it_changes_the_address_and_gives_the_old_one_back(client_of):
 
     assert answer.status_code == 200
     assert list(Claim.objects.values_list("key", flat=True)) == ["ip:default:100:192.168.100.11"]
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({"ipAddress": "192.168.100.11"}, "192.168.100.11"),
+        ({"gateway": "192.168.100.2"}, "192.168.100.10"),
+        ({"ipMode": "dhcp"}, "an address by DHCP"),
+    ],
+)
+def test_a_guest_that_has_its_address_already_is_told_to_need_it_set_inside(client_of, change, wanted):
+    """cloud-init set the first one, and the node lets through no other than the VM's."""
+    user = UserFactory()
+    vm = own_vm(
+        user,
+        status=Status.STOPPED,
+        deployed=True,
+        started_at=timezone.now(),
+        config={"networkConfig": static_network("192.168.100.10")},
+    )
+
+    patch(client_of(user), vm, {"config": {"networkConfig": change}})
+
+    entry = LogEntry.objects.get(vm=vm, level="warning")
+    assert f"Set it to {wanted} in the guest as well" in entry.message
+
+
+@pytest.mark.parametrize(
+    ("change", "started_at"),
+    [
+        ({"networkConfig": {"ipAddress": "192.168.100.11"}}, None),
+        ({"networkConfig": {"vlanId": 200}, "vcpus": 4}, timezone.now()),
+    ],
+)
+def test_no_guest_is_told_so_without_need(client_of, change, started_at):
+    user = UserFactory()
+    vm = own_vm(
+        user,
+        status=Status.STOPPED,
+        deployed=True,
+        started_at=started_at,
+        config={"networkConfig": static_network("192.168.100.10")},
+    )
+
+    assert patch(client_of(user), vm, {"config": change}).status_code == 200
+
+    assert not LogEntry.objects.filter(vm=vm, level="warning").exists()
 
 
 def test_a_patch_to_dhcp_drops_the_addresses(client_of):

@@ -14,6 +14,8 @@ _CPU_MODES = {"kvm": "host-model", "qemu": "maximum"}
 
 
 def placement(connection: Connection, node: NodeRef, pool: Pool, vm: VmSpec) -> Placement:
+    """Raises Refused where the node has no bridge for it, and NotSupported where it has no filters."""
+    networks.see_bridge(connection, node, vm)
     domain_type = node.settings.domain_type or domain_type_of(connection)
     seed = names.seed_volume(vm.id)
     return Placement(
