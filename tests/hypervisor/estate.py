@@ -40,6 +40,8 @@ QUICK = {"connect_s": 2, "keepalive_s": 1, "keepalive_count": 3, "first_backoff_
 # Of the guest that answers no power button and writes to its disk without end.
 STUBBORN = ImageSpec(volume="image-debian-11-stubborn.qcow2", ready="cloud-init")
 IMAGES = {"debian-12": IMAGE, "debian-11": STUBBORN}
+# For a start that libvirt refuses: an interface that is there, and to which no guest can be put.
+NO_BRIDGE = "lo"
 
 _OURS = re.compile(r"vm-([0-9a-f]{24})(\S*)")
 
