@@ -1,10 +1,10 @@
 # `make serve` needs Python 3.11, 3.12 or 3.13 with venv, and nothing else. `make help` lists the rest.
 
 # Debian's own first: it is built with profiles, and runs Python code in two thirds of the time that a plain build takes
-# (pyenv's, say). Without ensurepip, which Debian keeps in a package that only root can add, it makes no .venv.
-PY ?= $(shell for p in /usr/bin/python3.11 python3.11 python3.12 python3.13; do \
-	if command -v $$p >/dev/null && { [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ] || $$p -c 'import ensurepip' 2>/dev/null; }; then \
-		echo $$p; exit; fi; done; echo python3)
+# (pyenv's, say).
+DEBIANS := $(wildcard /usr/bin/python3.11)
+PY ?= $(shell for p in $(DEBIANS) python3.11 python3.12 python3.13; do \
+	$$p -c 'import ensurepip' 2>/dev/null && echo $$p && exit; done; echo python3)
 PORT ?= 3305
 WORKERS ?= 2
 DEBUG ?= 1
@@ -22,7 +22,7 @@ RUN := $(if $(filter postgres%,$(DATABASE_URL)),.venv/.run-postgres,.venv/.run)
 
 .DEFAULT_GOAL := help
 .PHONY: help serve worker lab lab-down test test-fast lint format bench requirements install install-dev clean
-.PHONY: checks debian-if-possible libvirt-if-possible postgres-if-possible
+.PHONY: checks debian-if-possible ensurepip libvirt-if-possible postgres-if-possible
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -107,17 +107,19 @@ postgres-if-possible: libvirt-if-possible
 	$(INSTALL) -r requirements-dev.txt
 	@touch $@
 
-# Debian and Ubuntu ship Python without ensurepip, which venv needs.
-VENV_PACKAGE = $$($(PY) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
-
-.venv/bin/python:
+.venv/bin/python: | ensurepip
 	@$(PY) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
 		echo "AIWM needs Python 3.11, 3.12 or 3.13; $(PY) is not one. Say which: make PY=/path/to/python3.11"; exit 1; }
 	@$(PY) -c 'import ensurepip' 2>/dev/null || { \
-		if [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then \
-			echo "Installing $(VENV_PACKAGE) ..."; \
-			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(VENV_PACKAGE) >/dev/null; \
-		fi; $(PY) -c 'import ensurepip' 2>/dev/null; } || { \
-		echo "$(PY) cannot make a virtual environment. On Debian or Ubuntu: sudo apt-get install $(VENV_PACKAGE)"; \
-		exit 1; }
+		echo "$(PY) cannot make a virtual environment. On Debian or Ubuntu: sudo apt-get install python3-venv"; exit 1; }
 	$(PY) -m venv .venv || { rm -rf .venv; exit 1; }
+
+# Debian keeps ensurepip, which venv needs, in a package of its own. Where that is not to be had another Python may do.
+ensurepip: WANTED = $(or $(if $(filter file,$(origin PY)),$(DEBIANS)),$(PY))
+ensurepip:
+	@if [ ! -e .venv/bin/python ] && [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ] \
+			&& $(WANTED) --version >/dev/null 2>&1 && ! $(WANTED) -c 'import ensurepip' 2>/dev/null; then \
+		package=$$($(WANTED) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
+		echo "Installing $$package ..."; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$package >/dev/null || true; \
+	fi

@@ -43,7 +43,10 @@ def _restore(run: Run) -> Wait | None:
     except Untouched:
         run.state["untouched"] = run.task.attempt == 1  # an earlier call may have begun what this one does not know of
         raise
-    return None if done else Wait(_LOOK_AGAIN_S)
+    if not done:
+        return Wait(_LOOK_AGAIN_S)
+    run.state["restored"] = True
+    return None
 
 
 def _power_on_again(run: Run) -> Wait | None:
@@ -93,7 +96,10 @@ def after_restore(task: Task) -> None:
     else:
         absent = NODE_ABSENT if task.outcome.get("reason") == "deadline" else ""
         release(task, status=Status.ERROR, error_message=task.error[:1000], error_reason=absent)
-        logs.record(task.subject_id, "error", f"Restore of snapshot {snapshot.name!r} failed: {task.error}"[:1000])
+        what = f"Restore of snapshot {snapshot.name!r} failed"
+        if task.state.get("restored"):
+            what = f"Snapshot {snapshot.name!r} was restored, and then the VM could not be started"
+        logs.record(task.subject_id, "error", f"{what}: {task.error}"[:1000])
 
 
 def after_delete(task: Task) -> None:

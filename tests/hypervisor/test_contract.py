@@ -3,7 +3,7 @@
 import pytest
 
 from tests.hypervisor.guests import IMAGE, REF_OF_NOBODY, guest_spec, node_ref, wait_for
-from tests.vmbackends.contract import BackendContract
+from tests.vmbackends.contract import BackendContract, turned
 from vmbackends.base import Power
 from vmbackends.libvirt import LibvirtBackend
 
@@ -34,3 +34,13 @@ class TestLibvirtBackend(BackendContract):
 
     def let_restore(self, backend, node, vm):
         """It is restored when the call returns."""
+
+    def test_it_measures_what_the_disk_takes_after_a_later_start_too(self, backend, node, vm, lab_nodes):
+        vm = turned(self.deployed(backend, node, vm), on=False)
+        backend.power_off(node, vm)
+        disk = lab_nodes[0].pool / f"vm-{vm.id}.qcow2"
+        lab_nodes[0].run("qemu-io", "-c", "write -P 0x11 1M 300M", disk)
+        vm = turned(vm, on=True)
+        wait_for(lambda: backend.start(node, vm), "the start")
+
+        assert 0.25 < backend.metrics(node, [vm])[vm.id].disk_used_gb < 0.35

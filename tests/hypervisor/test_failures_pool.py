@@ -35,6 +35,7 @@ class SmallPool:
             used = self.lab.run("df", "--output=used", "--block-size=1", self.folder).split()[-1]
             try:
                 self._resize(used)
+                self.lab.virsh("pool-refresh", POOL)
             except CommandFailed:
                 if attempt == 9:
                     raise
@@ -42,11 +43,11 @@ class SmallPool:
                 return
 
     def make_room(self):
+        """As by hand: libvirt is not told."""
         self._resize(ROOMY)
 
     def _resize(self, size):
         self.lab.run("mount", "-o", f"remount,size={size}", self.folder)
-        self.lab.virsh("pool-refresh", POOL)
 
     def remove(self):
         self.lab.virsh("pool-destroy", POOL)

@@ -720,6 +720,7 @@ class TestRestoring:
         assert told == [False, True]
         assert (vm.status, vm.error_message) == (Status.ERROR, NO.message)
         assert backend.calls.count("restore_snapshot") == 1
+        assert "was restored, and then the VM could not be started" in LogEntry.objects.latest("at").message
 
     @pytest.mark.parametrize("status", [Status.RUNNING, Status.STOPPED])
     def test_one_refused_beforehand_changes_nothing(self, backend, user, status):

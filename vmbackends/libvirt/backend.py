@@ -169,8 +169,10 @@ class LibvirtBackend(Backend):
         what, call = "start it", ("start", vm.power.since)
         with self._at(node, what, vm) as at:
             domain = domains.require(at.connection, vm)
-            if self._long_calls.goes_on(vm, call) or domains.is_starting(domain):
+            if domains.is_starting(domain):
                 return False
+            if self._long_calls.goes_on(vm, call):
+                return self._long_calls.wait_for_its_turn(vm, call)
             if not domains.is_active(domain):
                 if self._long_calls.has_ended(vm, call):
                     return True  # and the guest has gone off since
@@ -183,9 +185,10 @@ class LibvirtBackend(Backend):
                 console.begin(at.connection, at.pool, names.console_volume(vm.id), datetime.now(UTC))
             if self._long_calls.begin(node, what, vm, call, domains.start, starts=True):
                 return True
-            if not domains.is_starting(domain):  # the next to look must not take an older failure for this one's
-                self._long_calls.wait_for_its_turn(vm, call)
-            return False
+            if domains.is_starting(domain):
+                return False
+            # The next to look must not take an older failure for this one's.
+            return self._long_calls.wait_for_its_turn(vm, call)
 
     def shutdown(self, node: NodeRef, vm: VmSpec) -> None:
         self._shutdowns.ask(node, vm)
@@ -235,8 +238,8 @@ class LibvirtBackend(Backend):
                 return False
             if not vm.power.on:
                 domains.power_off(domain)
-            elif domains.is_active(domain):
-                domains.start(domain)  # goes on, if it is paused
+            else:
+                domains.go_on(domain)
         return True
 
     def delete_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec) -> bool:

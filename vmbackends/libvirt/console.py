@@ -46,7 +46,7 @@ def has_finished(connection: Connection, pool: Pool, name: str) -> bool:
         return False
     length = size(volume)
     for most in (_READ_BYTES, LONGEST_BYTES):
-        content = download(connection, volume, max(0, length - most))
+        content = download(connection, volume, max(0, length - most), most)
         starts = list(_START.finditer(content))
         if is_done(content[starts[-1].end() :] if starts else content):
             return True
@@ -80,7 +80,7 @@ def read_tail(
     if length == known_bytes:
         return None
     offset = max(0, length - _READ_BYTES)
-    content = download(connection, volume, offset)
+    content = download(connection, volume, offset, _READ_BYTES)
     lines = list(parse(content))
     dated = bool(lines)
     if not dated:

@@ -84,18 +84,23 @@ def has_failed_to_start(domain: Domain) -> bool:
 
 def start(domain: Domain) -> None:
     """Returns when QEMU is there, which may take minutes: it pins what memory a GPU is to reach."""
-    state, reason = domain.state()
-    if state == libvirt.VIR_DOMAIN_PAUSED and reason == libvirt.VIR_DOMAIN_PAUSED_USER:
+    if is_active(domain):
+        go_on(domain)
+        return
+    try:
+        domain.create()
+    except libvirt.libvirtError:
+        if not is_active(domain):  # else another was quicker
+            raise
+
+
+def go_on(domain: Domain) -> None:
+    """Let a guest run again that somebody has paused, as a restore leaves it."""
+    if tuple(domain.state()) == (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER):
         try:
             domain.resume()
         except libvirt.libvirtError:
             if power(domain)[0] is not Power.RUNNING:  # else another was quicker, or a restore came to its end
-                raise
-    elif not is_active(domain):
-        try:
-            domain.create()
-        except libvirt.libvirtError:
-            if not is_active(domain):  # else another was quicker
                 raise
 
 

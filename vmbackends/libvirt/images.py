@@ -65,7 +65,7 @@ def push(connection: Connection, pool: Pool, image: ImageSpec, file: Path, progr
         return
     if there is not None:
         remove(connection, pool, image.volume)
-    if volumes.free_bytes(pool) < length:
+    if not volumes.has_room(pool, length):
         raise Refused(f"The pool {pool.name()} has no room for the image, which needs {length / volumes.GIB:.1f} GB.")
     volume = pool.createXML(raw_xml(image.volume, capacity_bytes=0), 0)
     try:
@@ -80,10 +80,9 @@ def _discard(connection: Connection, pool: Pool, volume: Volume) -> None:
     """What this push has made, unless somebody was so quick as to need it. What went wrong is told, and not this."""
     try:
         _refuse_in_use(connection, pool, volume)
-    except Refused as e:
-        log.warning("half of an image is kept", extra={"volume": volume.name(), "reason": e.message})
-    else:
         volumes.remove(pool, volume.name())
+    except (Refused, libvirt.libvirtError) as e:
+        log.warning("half of an image is kept", extra={"volume": volume.name(), "reason": str(e)})
 
 
 def remove(connection: Connection, pool: Pool, name: str) -> None:

@@ -82,14 +82,13 @@ class LongCalls:
         threading.Thread(target=self._make, args=arguments, name=f"libvirt: {what}", daemon=True).start()
         return self._wait(call, vm, _WAITS_S)
 
-    def wait_for_its_turn(self, vm: VmSpec, identity: Hashable) -> None:
+    def wait_for_its_turn(self, vm: VmSpec, identity: Hashable) -> bool:
         """After `begin`, where nothing on the node tells of the call yet: wait until libvirt has begun or refused it.
 
-        Raises what the call failed with.
+        Whether it has ended meanwhile. Raises what it failed with.
         """
         call = self._calls.get(vm.id)
-        if call is not None and call.identity == identity:
-            self._wait(call, vm, _WAITS_FOR_ITS_TURN_S)
+        return call is not None and call.identity == identity and self._wait(call, vm, _WAITS_FOR_ITS_TURN_S)
 
     def _wait(self, call: _Call, vm: VmSpec, seconds: float) -> bool:
         try:

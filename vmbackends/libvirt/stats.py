@@ -81,9 +81,9 @@ def _memory_used_mb(vm: VmSpec, fields: Mapping[str, Any]) -> int | None:
 
 
 def _disk_used_gb(vm: VmSpec, fields: Mapping[str, Any]) -> float | None:
-    """What its file takes on the node."""
-    allocated = fields.get("block.0.allocation", fields.get("block.0.physical"))
-    return None if allocated is None else round(min(vm.disk_gb, allocated / GIB), 2)
+    """What its file takes on the node. Its `allocation` is only how far QEMU has written since it was started."""
+    taken = fields.get("block.0.physical")
+    return None if taken is None else round(min(vm.disk_gb, taken / GIB), 2)
 
 
 def _sum(fields: Mapping[str, Any], prefix: str, suffix: str) -> int:

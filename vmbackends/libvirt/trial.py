@@ -5,6 +5,7 @@ at once, or the guest is paused for no known reason as soon as its kernel begins
 """
 
 import logging
+import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ def first_that_works(
 ) -> Works | None:
     """Try them in order, on a clone of this image if there is one. Raises Refused while another trial is under way."""
     _clean(connection, pool)
-    name = f"{NAME}{int(time.time())}"
+    name = f"{NAME}{int(time.time())}-{secrets.token_hex(4)}"
     try:
         path = None if base is None else _clone(pool, name, base)
         for domain_type, cpu_mode in candidates:
@@ -72,7 +73,8 @@ def _clone(pool: Pool, name: str, base: Volume) -> str | None:
 
 def _works(connection: Connection, xml: str, seconds: float, sleep: Callable[[float], None]) -> bool:
     try:
-        domain = connection.createXML(xml, 0)
+        # It ends with the connection: no killed worker leaves it running.
+        domain = connection.createXML(xml, libvirt.VIR_DOMAIN_START_AUTODESTROY)
     except libvirt.libvirtError as e:
         if is_transport(e):
             raise
@@ -105,5 +107,5 @@ def _clean(connection: Connection, pool: Pool) -> None:
 
 def _began(name: str) -> int:
     """Long ago, where its name does not say."""
-    digits = name.removeprefix(NAME).removesuffix(".qcow2")
+    digits = name.removeprefix(NAME).removesuffix(".qcow2").partition("-")[0]
     return int(digits) if digits.isdecimal() else 0

@@ -60,7 +60,15 @@ def target_path(pool: Pool) -> str:
 
 
 def free_bytes(pool: Pool) -> int:
+    """As libvirt last knew: what others write and remove there it learns when it looks again."""
     return int(pool.info()[3])
+
+
+def has_room(pool: Pool, wanted_bytes: int) -> bool:
+    """Nothing is refused for what libvirt knew before somebody made room."""
+    if free_bytes(pool) < wanted_bytes:
+        refresh(pool)
+    return free_bytes(pool) >= wanted_bytes
 
 
 def clone(pool: Pool, name: str, base: Volume, disk_gb: int) -> Volume:
@@ -72,7 +80,7 @@ def clone(pool: Pool, name: str, base: Volume, disk_gb: int) -> Volume:
     smallest = int(base.info()[1])
     if smallest > capacity:
         raise Refused(f"The image needs a disk of {-(-smallest // GIB)} GB, and {disk_gb} GB were asked for.")
-    if free_bytes(pool) < capacity:
+    if not has_room(pool, capacity):
         raise Refused(
             f"The pool {pool.name()} has {free_bytes(pool) // GIB} GB free, and the disk may grow to {disk_gb} GB. "
             "Free space there, or use a smaller disk."
@@ -126,8 +134,11 @@ def write(connection: Connection, pool: Pool, name: str, content: bytes) -> None
     try:
         upload(connection, volume, [content], len(content))
     except BaseException:
-        # Half of a file must not be taken for a whole one by whoever comes next.
-        remove(pool, name)
+        # Half of a file must not be taken for a whole one by whoever comes next. Why it came to that is what is told.
+        try:
+            remove(pool, name)
+        except libvirt.libvirtError as e:
+            log.warning("half of a file is kept", extra={"volume": name, "reason": str(e)})
         raise
 
 

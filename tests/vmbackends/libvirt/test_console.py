@@ -90,9 +90,10 @@ def file(monkeypatch):
         content = b""
         read = 0
 
-    def download(connection, file, offset):
-        file.read += len(file.content) - offset
-        return file.content[offset:]
+    def download(connection, file, offset, most):
+        part = file.content[offset : offset + most]
+        file.read += len(part)
+        return part
 
     monkeypatch.setattr(console, "find", lambda pool, name: File)
     monkeypatch.setattr(console, "size", lambda file: len(file.content))
@@ -149,3 +150,11 @@ def test_no_more_is_read_than_tells(file):
     file.content = START + MUCH + DONE
     assert has_finished(*FILE)
     assert file.read < len(MUCH)
+
+
+def test_one_that_grows_while_it_is_read_is_not_followed(file, monkeypatch):
+    file.content = START + MUCH * 10
+    monkeypatch.setattr(console, "size", lambda file: len(START))
+
+    assert read_tail(*FILE, BOOT, None, 2).size_bytes == len(START)
+    assert file.read == 256 * 1024
