@@ -107,7 +107,7 @@ postgres-if-possible: libvirt-if-possible
 	$(INSTALL) -r requirements-dev.txt
 	@touch $@
 
-.venv/bin/python: | ensurepip
+.venv/bin/python: | $(if $(wildcard .venv/bin/python),,ensurepip)
 	@$(PY) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
 		echo "AIWM needs Python 3.11, 3.12 or 3.13; $(PY) is not one. Say which: make PY=/path/to/python3.11"; exit 1; }
 	@$(PY) -c 'import ensurepip' 2>/dev/null || { \
@@ -117,7 +117,7 @@ postgres-if-possible: libvirt-if-possible
 # Debian keeps ensurepip, which venv needs, in a package of its own. Where that is not to be had another Python may do.
 ensurepip: WANTED = $(or $(if $(filter file,$(origin PY)),$(DEBIANS)),$(PY))
 ensurepip:
-	@if [ ! -e .venv/bin/python ] && [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ] \
+	@if [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ] \
 			&& $(WANTED) --version >/dev/null 2>&1 && ! $(WANTED) -c 'import ensurepip' 2>/dev/null; then \
 		package=$$($(WANTED) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
 		echo "Installing $$package ..."; \

@@ -47,7 +47,7 @@ def serve(nodes: Sequence[Node], port: int, workers: int) -> None:
     environment_file = _folder() / "env"
     environment_file.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in _ours().items()))
     print(_story(nodes, environment_file), flush=True)
-    command = [sys.executable, str(_ROOT / "manage.py"), "serve", "--port", str(port), "--workers", str(workers)]
+    command = _command("serve", "--port", str(port), "--workers", str(workers))
     os.execve(command[0], command, _environment())
 
 
@@ -97,8 +97,7 @@ def _story(nodes: Sequence[Node], environment_file: Path) -> str:
 
 
 def _manage(*arguments: str) -> None:
-    command = [sys.executable, str(_ROOT / "manage.py"), *arguments]
-    subprocess.run(command, env=_environment(), check=True)
+    subprocess.run(_command(*arguments), env=_environment(), check=True)
 
 
 def _do(*arguments: str) -> None:
@@ -107,8 +106,13 @@ def _do(*arguments: str) -> None:
 
 
 def _read(*arguments: str) -> str:
-    command = [sys.executable, str(_ROOT / "manage.py"), *arguments]
-    return subprocess.run(command, env=_environment(), check=True, stdout=subprocess.PIPE, text=True).stdout
+    return subprocess.run(
+        _command(*arguments), env=_environment(), check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+
+
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, str(_ROOT / "manage.py"), *arguments]
 
 
 def _environment() -> dict[str, str]:

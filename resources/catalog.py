@@ -81,13 +81,9 @@ LIMITS: dict[str, dict[str, int]] = {
 }
 
 
-# What a form begins with: the first of these that some node has.
-_PREFERRED = (OsImage.UBUNTU_22_04, *IMAGES)
-
-
 def catalog(nodes_by_image: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """The document of `GET /resources/catalog`. The argument has the ids of the nodes that have each image."""
-    default = next((image for image in _PREFERRED if nodes_by_image.get(image)), _PREFERRED[0])
+    default = next((image for image in IMAGES if nodes_by_image.get(image)), OsImage.UBUNTU_22_04)
     return {
         "osImages": [_image(value, image, nodes_by_image.get(value, ())) for value, image in IMAGES.items()],
         "gpuModes": [mode.value for mode in GpuMode],

@@ -10,10 +10,10 @@ import pytest
 
 from lab import bootsector, guest, packages
 from lab.node import Node
-from tests.hypervisor.fixtures import here, lab_site, labs, push_images, stubborn_guest
+from tests.hypervisor.fixtures import backend, here, lab_site, labs, push_images, stubborn_guest
 from tests.processes.fixtures import migrated, site_of
 
-__all__ = ["here", "lab_site", "labs", "migrated", "push_images", "site_of", "stubborn_guest"]
+__all__ = ["backend", "here", "lab_site", "labs", "migrated", "push_images", "site_of", "stubborn_guest"]
 
 HERE = Path(__file__).parent
 # What a node does is the same on every database; these see that its rows are, too, and what becomes of them. Whose a

@@ -36,6 +36,16 @@ def push_images(boot_sector, stubborn_guest):
 
 
 @pytest.fixture
+def backend():
+    """The backend in the test's own process."""
+    from vmbackends.libvirt import LibvirtBackend
+
+    backend = LibvirtBackend()
+    yield backend
+    backend._connections.close()
+
+
+@pytest.fixture
 def labs(lab_nodes, push_images):
     """The two nodes with all images; whatever a test does to them and leaves there is put right."""
     push_images(*map(node_ref, lab_nodes))

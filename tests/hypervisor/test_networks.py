@@ -160,16 +160,14 @@ def test_a_node_lacks_the_bridges_that_it_does_not_have(lab_nodes, connection, s
         (None, "lan0", "bridge lan0, which the untagged network needs"),
     ],
 )
-def test_no_vm_is_defined_without_its_bridge(lab_nodes, vlan_id, untagged, named):
+def test_no_vm_is_defined_without_its_bridge(lab_nodes, backend, vlan_id, untagged, named):
     ref = replace(node_ref(lab_nodes[1]), settings=NodeSettings(untagged_bridge=untagged, domain_type="qemu"))
     vm = guest_spec(network=NetworkSpec("52:54:00:00:aa:06", vlan_id, "dhcp"))
-    backend = LibvirtBackend()
 
     with pytest.raises(Refused, match=f"has no {named}.*ask an operator to make the bridge"):
         backend.define(ref, vm)
 
     assert backend.domain(ref, vm).power is Power.MISSING
-    backend._connections.close()
 
 
 def test_a_bridge_of_open_vswitch_is_not_looked_for(lab_nodes, connection):

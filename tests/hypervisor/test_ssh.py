@@ -9,16 +9,12 @@ import pytest
 
 from lab.node import Node
 from tests.hypervisor import openssh
-from tests.hypervisor.guests import IMAGE, guest_spec, node_ref, wait_for
+from tests.hypervisor.guests import guest_spec, node_ref
+from tests.hypervisor.remote import address_of, log_of_a_new_vm, refusal, restart
 from vmbackends.base import Power
-from vmbackends.errors import NodeUnreachable
 from vmbackends.libvirt import LibvirtBackend
 
 CONF = 'listen_tcp = 1\nauth_tcp = "none"\n'
-
-
-def address_of(node):
-    return node.lan(None).on_bridge.partition("/")[0]
 
 
 def reached_over_ssh(node, key):
@@ -40,10 +36,7 @@ def node(keys, tmp_path_factory):
     node = Node("lab-ssh", tmp_path_factory.mktemp("lab-ssh"), mortal=True, listens=True)
     try:
         node.start()
-        conf = node.etc / "libvirtd.conf"
-        conf.write_text(conf.read_text() + CONF)
-        node.kill_daemon()
-        node.start_daemon()
+        restart(node, (node.etc / "libvirtd.conf").read_text() + CONF)
         with openssh.served(node, openssh.make_key(keys / "known")) as host_key:
             (keys / "known-hosts").write_text(f"{address_of(node)} {host_key}")
             yield node
@@ -62,32 +55,12 @@ def ssh_that_knows(monkeypatch, tmp_path):
     return know
 
 
-@pytest.fixture
-def backend():
-    backend = LibvirtBackend()
-    yield backend
-    backend._connections.close()
-
-
-def refusal(backend, ref):
-    with pytest.raises(NodeUnreachable) as caught:
-        backend.probe(ref)
-    return caught.value.message
-
-
 def test_a_vm_is_made_over_ssh_and_its_log_is_read(node, keys, ssh_that_knows, backend, boot_sector):
     ssh_that_knows((keys / "known-hosts").read_text())
-    ref, vm = reached_over_ssh(node, keys / "known"), guest_spec()
+    ref = reached_over_ssh(node, keys / "known")
 
     assert backend.probe(ref).boot_id == node.boot_id
-    backend.push_image(ref, IMAGE, boot_sector, lambda sent: None)
-    backend.create_disk(ref, vm)
-    backend.write_seed(ref, vm, None)
-    backend.define(ref, vm)
-    backend.start(ref, vm)
-    wait_for(lambda: backend.domain(ref, vm).booted, "the guest to boot")
-
-    assert "finished" in backend.guest_log(ref, vm, None, 10)[-1].message
+    assert "finished" in log_of_a_new_vm(backend, ref, boot_sector)[-1].message
 
 
 def test_a_node_whose_host_key_is_not_known_is_not_spoken_to(node, keys, ssh_that_knows, backend):

@@ -9,9 +9,8 @@ import pytest
 
 from lab.node import Node
 from lab.shell import run
-from tests.hypervisor.guests import IMAGE, guest_spec, node_ref, wait_for
-from vmbackends.errors import NodeUnreachable
-from vmbackends.libvirt import LibvirtBackend
+from tests.hypervisor.guests import node_ref
+from tests.hypervisor.remote import address_of, log_of_a_new_vm, refusal, restart
 
 PAGE = Path(__file__).parents[2] / "docs/nodes.md"
 CONF = """
@@ -40,10 +39,6 @@ def pkipath(folder, made):
     return folder
 
 
-def address_of(node, vlan_id=None):
-    return node.lan(vlan_id).on_bridge.partition("/")[0]
-
-
 def reached_over_tls(node, pki, address):
     return replace(node_ref(node), uri=f"qemu+tls://{address}/system?pkipath={pki}")
 
@@ -66,10 +61,7 @@ def node(lab_packages, certificates, tmp_path_factory):
         for name in ("ca-cert.pem", "node-cert.pem", "node-key.pem"):
             shutil.copy(made / name, node.etc / "pki")
         [who] = re.findall(r"^printf '(tls_allowed_dn_list.*)\\n' >>", PAGE.read_text(), re.MULTILINE)
-        conf = node.etc / "libvirtd.conf"
-        conf.write_text(conf.read_text().replace("listen_tls = 0\n", "") + CONF + f"{who}\n")
-        node.kill_daemon()
-        node.start_daemon()
+        restart(node, (node.etc / "libvirtd.conf").read_text().replace("listen_tls = 0\n", "") + CONF + f"{who}\n")
         yield node
     finally:
         node.remove()
@@ -80,30 +72,11 @@ def pki(certificates, node):
     return pkipath(certificates / "workers", certificates / "made")
 
 
-@pytest.fixture
-def backend():
-    backend = LibvirtBackend()
-    yield backend
-    backend._connections.close()
-
-
-def refusal(backend, ref):
-    with pytest.raises(NodeUnreachable) as caught:
-        backend.probe(ref)
-    return caught.value.message
-
-
 def test_a_vm_is_made_over_tls_and_its_log_is_read(node, pki, backend, boot_sector):
-    ref, vm = reached_over_tls(node, pki, address_of(node)), guest_spec()
-    backend.push_image(ref, IMAGE, boot_sector, lambda sent: None)
-    assert backend.probe(ref).boot_id == node.boot_id
-    backend.create_disk(ref, vm)
-    backend.write_seed(ref, vm, None)
-    backend.define(ref, vm)
-    backend.start(ref, vm)
-    wait_for(lambda: backend.domain(ref, vm).booted, "the guest to boot")
+    ref = reached_over_tls(node, pki, address_of(node))
 
-    assert "finished" in backend.guest_log(ref, vm, None, 10)[-1].message
+    assert backend.probe(ref).boot_id == node.boot_id
+    assert "finished" in log_of_a_new_vm(backend, ref, boot_sector)[-1].message
 
 
 def test_a_node_of_another_name_is_not_spoken_to(node, pki, backend):

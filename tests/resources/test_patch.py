@@ -26,6 +26,12 @@ def own_vm(user, **fields):
     return VirtualMachineFactory(organization=user.organization, owner=user, **fields)
 
 
+def stopped_at_10(user, **fields):
+    """One on a node, at 192.168.100.10."""
+    config = {"networkConfig": static_network("192.168.100.10")}
+    return own_vm(user, status=Status.STOPPED, deployed=True, config=config, **fields)
+
+
 def patch(client, vm, body, **headers):
     return client.patch(f"/resources/{vm.id}", body, format="json", **headers)
 
@@ -194,13 +200,7 @@ def test_it_changes_the_address_and_gives_the_old_one_back(client_of):
 def test_a_guest_that_has_its_address_already_is_told_to_need_it_set_inside(client_of, change, wanted):
     """cloud-init set the first one, and the node lets through no other than the VM's."""
     user = UserFactory()
-    vm = own_vm(
-        user,
-        status=Status.STOPPED,
-        deployed=True,
-        started_at=timezone.now(),
-        config={"networkConfig": static_network("192.168.100.10")},
-    )
+    vm = stopped_at_10(user, started_at=timezone.now())
 
     patch(client_of(user), vm, {"config": {"networkConfig": change}})
 
@@ -217,13 +217,7 @@ def test_a_guest_that_has_its_address_already_is_told_to_need_it_set_inside(clie
 )
 def test_no_guest_is_told_so_without_need(client_of, change, started_at):
     user = UserFactory()
-    vm = own_vm(
-        user,
-        status=Status.STOPPED,
-        deployed=True,
-        started_at=started_at,
-        config={"networkConfig": static_network("192.168.100.10")},
-    )
+    vm = stopped_at_10(user, started_at=started_at)
 
     assert patch(client_of(user), vm, {"config": change}).status_code == 200
 

@@ -14,7 +14,7 @@ from vmbackends.libvirt.handles import Connection
 from vmbackends.libvirt.xml import nwfilters
 from vmbackends.libvirt.xml.interfaces import PLACE_OF_VLAN, bridge_of
 
-LOOPBACK = "lo"  # where libvirt lists any interface, it lists this
+_LOOPBACK = "lo"  # where libvirt lists any interface, it lists this
 _NO_FILTERS = "libvirt has no network filters, which keep VMs from using each other's addresses"
 _INSTALL = "Install libvirt-daemon-driver-nwfilter (in Debian 12 a part of libvirt-daemon) and ebtables (iptables)."
 
@@ -39,11 +39,11 @@ def filter_for(connection: Connection, node: NodeRef, vm: VmSpec) -> str | None:
 def see_bridge(connection: Connection, node: NodeRef, vm: VmSpec) -> None:
     """Raises Refused where the node has no Linux bridge for the VM's network; libvirt would say so when it starts, in
     words that help nobody. One of Open vSwitch libvirt may not see."""
-    names = _interfaces(connection)
-    if node.settings.openvswitch or names is None or LOOPBACK not in names:
+    if node.settings.openvswitch:
         return
+    names = _interfaces(connection)
     bridge, vlan_id = bridge_of(vm.network, node.settings), vm.network.vlan_id
-    if bridge not in names:
+    if names is not None and _LOOPBACK in names and bridge not in names:
         network = "the untagged network" if vlan_id is None else f"VLAN {vlan_id}"
         raise Refused(
             f"Node {node.name} has no bridge {bridge}, which {network} needs. Change the VM's network or node, or ask "
