@@ -8,16 +8,13 @@ from nodes.models import Node
 def mark_seen(node: Node, boot_id: str) -> bool:
     """The node answered. Gives whether it was booted anew since `node` was read, to one caller alone.
 
-    With an empty `boot_id`, for one that cannot be read, the one that was read last is kept.
+    With an empty `boot_id`, for one that cannot be read, the one that was read last is kept; so it is where another
+    has written one since, for this look may be the older.
     """
     seen = {"online": True, "last_seen": timezone.now()}
     nodes = Node.objects.filter(pk=node.pk)
-    if not boot_id:
-        nodes.update(**seen)
-        return False
-    seen["boot_id"] = boot_id
-    if nodes.filter(boot_id=node.boot_id).exclude(boot_id__in=("", boot_id)).update(**seen):
-        return True
+    if boot_id and nodes.filter(boot_id=node.boot_id).update(boot_id=boot_id, **seen):
+        return node.boot_id not in ("", boot_id)
     nodes.update(**seen)
     return False
 

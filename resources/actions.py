@@ -31,7 +31,7 @@ from common.ids import new_object_id
 from nodes import claims, networks
 from nodes.images import image_spec
 from nodes.models import Image, Node, NodeImage
-from resources import console, holdings, logs, secrets, vlans
+from resources import console, guest_console, holdings, logs, secrets, vlans
 from resources.config import (
     CreateBody,
     NetworkConfig,
@@ -47,6 +47,7 @@ from resources.documents import VmRow
 from resources.holdings import Wants
 from resources.models import VirtualMachine, VmSecret
 from resources.queries import find_row, find_vm
+from resources.settle import as_it_was
 from resources.specs import build_spec
 from resources.states import WORKING, Action, Status, allowed_actions, said, statuses_allowing
 from tasks.models import Task
@@ -226,6 +227,7 @@ def delete(actor: Actor, vm_id: str, if_match: Collection[int] | None = None) ->
         claim(vm, Action.DELETE, None, deleted_at=now)
         holdings.give_back(vm)
         secrets.wipe(vm.id)
+        guest_console.forget(vm.id)
     console.close_consoles(vm.id)
     logs.record(vm.id, "info", "VM deleted")
     _audit(actor, vm, "vm.delete", before={"name": vm.name, "status": vm.status})
@@ -295,6 +297,8 @@ def _forget(actor: Actor, vm_id: str) -> None:
         raise Again
     holdings.give_back(vm)
     secrets.wipe(vm.id)
+    guest_console.forget(vm.id)
+    console.close_consoles(vm.id)
     tell(actor, vm, "vm.forget", f"VM forgotten: {vm.node.name} is lost")
 
 
@@ -347,16 +351,7 @@ def enqueue_for(actor: Actor, vm: VirtualMachine, task_type: str, **payload: Any
         node_id=vm.node_id,
         org_id=vm.organization_id,
         created_by=actor.user_id,
-        # What a cancelled task puts back.
-        payload={
-            "from": vm.status,
-            "was_deployed": vm.deployed,
-            "was_on": vm.desired_on,
-            "on_since": vm.desired_since.isoformat() if vm.desired_since else None,
-            "error": vm.error_message,
-            "error_reason": vm.error_reason,
-            **payload,
-        },
+        payload={**as_it_was(vm), **payload},
     )
 
 

@@ -22,6 +22,11 @@ from vmbackends.errors import Refused
 _LOOK_AGAIN_S = 1.0
 
 
+def deadline_s(waits_for_guest_s: float) -> float:
+    """Ten minutes; more where its guest is given more, for else what that does not do would pass for an absent node."""
+    return max(600.0, waits_for_guest_s + 240.0)
+
+
 def load(run: Run) -> tuple[NodeRef, VirtualMachine]:
     """The VM as its row says now, and its node."""
     vm = VirtualMachine.objects.select_related("node", "organization").get(pk=run.task.subject_id)
@@ -191,6 +196,7 @@ DEPLOY = TaskType(
         Step("tidy", 98, "Removing the cloud-init seed", _remove_seed),
     ),
     settle=settle.after_deploy,
+    deadline_s=deadline_s(settings.BOOT_SECONDS),
 )
 
 START = TaskType(
@@ -202,9 +208,12 @@ START = TaskType(
         *_POWER_ON,
     ),
     settle=settle.after_start,
+    deadline_s=deadline_s(settings.BOOT_SECONDS),
 )
 
-STOP = TaskType(name="vm-stop", steps=_SHUT_DOWN, settle=settle.after_stop)
+STOP = TaskType(
+    name="vm-stop", steps=_SHUT_DOWN, settle=settle.after_stop, deadline_s=deadline_s(settings.SHUTDOWN_SECONDS)
+)
 
 RESTART = TaskType(
     name="vm-restart",
@@ -216,6 +225,7 @@ RESTART = TaskType(
         *_POWER_ON,
     ),
     settle=settle.after_start,
+    deadline_s=deadline_s(settings.SHUTDOWN_SECONDS + settings.BOOT_SECONDS),
 )
 
 DELETE = TaskType(

@@ -13,7 +13,8 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from common.db import atomic
@@ -23,7 +24,7 @@ from nodes.queries import node_ref
 from resources import console, logs, strays, vlans
 from resources.looks import Looks, Noticed
 from resources.models import VirtualMachine
-from resources.settle import GUEST_PAUSED, NODE_ABSENT, NODE_LOST, PASSING
+from resources.settle import GUEST_PAUSED, NODE_ABSENT, NODE_LOST, PASSING, as_it_was
 from resources.specs import vm_specs
 from resources.states import Status
 from tasks import pulse
@@ -46,6 +47,7 @@ _OFF_SOMEHOW = (
 LOOK_SECONDS = 25.0
 # A node that tells of one change after the other is looked at no more often than this.
 SHORTEST_PAUSE_SECONDS = 1.0
+_LEFT_ALONE = timedelta(hours=1)
 
 _looks: Looks[Observation] = Looks(LOOK_SECONDS)
 _noticed = Noticed(SHORTEST_PAUSE_SECONDS)
@@ -128,17 +130,28 @@ def _seen_lately(node: Node) -> bool:
 
 def _settle_seen(node: Node, vms: Sequence[VirtualMachine], seen: Observation) -> None:
     rebooted = bool(node.boot_id) and seen.boot_id != node.boot_id if seen.boot_id else None
-    # The states first: were the worker to die between, the next sweep would still know that the node was rebooted.
+    _mark_seen(node, seen.boot_id)
+    came_on = []
     for vm in vms:
         state = seen.domains.get(vm.id)
         if state is not None:
-            settle_observation(vm, state, rebooted)
-    # That it was rebooted is remembered for those that were on and have a task now, which is none of their power.
-    busy = VirtualMachine.objects.running().filter(node=node, desired_on=True, task__isnull=False)
-    missed = bool(rebooted) and busy.exists()
-    sweep.mark_seen(node, node.boot_id if missed else seen.boot_id)
+            since_rebooted = vm.node_rebooted or rebooted
+            settle_observation(vm, state, since_rebooted)
+            if since_rebooted and state.power is Power.RUNNING:
+                came_on.append(vm.id)
+    if came_on:
+        VirtualMachine.objects.filter(pk__in=came_on, task=None).update(node_rebooted=False)
     strays.note(node, seen)
     _clean_up_again(node)
+
+
+@atomic
+def _mark_seen(node: Node, boot_id: str) -> None:
+    """Each VM that was on keeps for itself that the node was rebooted, until that is settled for it: it may have a task
+    now which is none of its power, or be changed by somebody in this moment, or the worker may die."""
+    if sweep.mark_seen(node, boot_id):
+        on = Q(status=Status.RUNNING) | Q(status=Status.ERROR, error_reason__in=PASSING)
+        VirtualMachine.objects.alive().filter(on, node=node, desired_on=True).update(node_rebooted=True)
 
 
 def settle_observation(vm: VirtualMachine, state: DomainState, rebooted: bool | None) -> None:
@@ -157,7 +170,7 @@ def settle_observation(vm: VirtualMachine, state: DomainState, rebooted: bool | 
         return
     columns = _columns_for(vm, state)
     if columns:
-        _write(vm, columns, state)
+        _write(vm, {**columns, "node_rebooted": False}, state)
 
 
 def _was_on(vm: VirtualMachine) -> bool:
@@ -233,7 +246,7 @@ def _start_again(vm: VirtualMachine, why: str, state: DomainState) -> None:
     task = _system_task(vm, "vm-start")
     taken = VirtualMachine.objects.filter(pk=vm.id, task=None, version=vm.version, deleted_at=None).update(
         task=task, status=Status.DEPLOYING, version=F("version") + 1, updated_at=timezone.now(), error_message="",
-        error_reason="",
+        error_reason="", node_rebooted=False,
     )  # fmt: skip
     if taken:
         console.close_consoles(vm.id)
@@ -244,8 +257,12 @@ def _start_again(vm: VirtualMachine, why: str, state: DomainState) -> None:
 
 @atomic
 def _clean_up_again(node: Node) -> None:
-    """Deleted VMs whose clean-up was given up, as of a node that was lost and is back."""
-    waiting = VirtualMachine.objects.filter(node=node, deployed=True, task=None, deleted_at__isnull=False)
+    """Deleted VMs whose clean-up was given up, as of a node that was lost and is back. One that killed workers, or met
+    with a fault of ours, is left alone for some time."""
+    failed = Task.objects.filter(subject_id=OuterRef("pk"), type="vm-delete", finished_at__gt=Now() - _LEFT_ALONE)
+    waiting = VirtualMachine.objects.filter(
+        ~Exists(failed.exclude(outcome__reason="lost")), node=node, deployed=True, task=None, deleted_at__isnull=False
+    )
     for vm in waiting[:100]:
         task = _system_task(vm, "vm-delete")
         if not VirtualMachine.objects.filter(pk=vm.id, task=None, version=vm.version).update(
@@ -275,5 +292,5 @@ def _system_task(vm: VirtualMachine, task_type: str) -> Task:
         node_id=vm.node_id,
         org_id=vm.organization_id,
         created_by=None,
-        payload={"from": vm.status, "was_deployed": vm.deployed, "was_on": vm.desired_on},
+        payload=as_it_was(vm),
     )

@@ -84,7 +84,7 @@ def after_delete(task: Task) -> None:
 
 def _came_up(task: Task, message: str) -> None:
     now = timezone.now()
-    columns: dict[str, Any] = {"started_at": now, "stopped_at": None, "desired_on": True}
+    columns: dict[str, Any] = {"started_at": now, "stopped_at": None, "desired_on": True, "node_rebooted": False}
     if task.state.get("on_since"):
         columns["desired_since"] = datetime.fromisoformat(task.state["on_since"])
     if address := usable_ipv4(task.state.get("ip_address")):
@@ -98,6 +98,18 @@ def _broke(task: Task, what: str) -> None:
     release(task, status=Status.ERROR, error_message=_short(task), error_reason=NODE_ABSENT if absent else "")
     console.close_consoles(task.subject_id)
     logs.record(task.subject_id, "error", f"{what}: {_short(task)}")
+
+
+def as_it_was(vm: VirtualMachine) -> dict[str, Any]:
+    """What a task's payload has of its VM, to be put back if it is cancelled."""
+    return {
+        "from": vm.status,
+        "was_deployed": vm.deployed,
+        "was_on": vm.desired_on,
+        "on_since": vm.desired_since.isoformat() if vm.desired_since else None,
+        "error": vm.error_message,
+        "error_reason": vm.error_reason,
+    }
 
 
 def _put_back(task: Task) -> None:

@@ -107,6 +107,9 @@ def after_delete(task: Task) -> None:
     if task.status == TaskStatus.SUCCEEDED:
         _forget(task, snapshot)
         logs.record(task.subject_id, "info", f"Snapshot {snapshot.name!r} deleted")
+    elif task.status == TaskStatus.CANCELLED:
+        release(task)
+        logs.record(task.subject_id, "info", f"Snapshot {snapshot.name!r} was not deleted: that was cancelled")
     else:
         release(task)
         logs.record(task.subject_id, "error", f"Snapshot {snapshot.name!r} was not deleted: {task.error}"[:1000])

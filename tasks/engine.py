@@ -113,7 +113,7 @@ class Run:
         self.release(f"Waiting for its turn: {message}", seconds=TURN_SECONDS)
 
     def _write(self, **changes: Any) -> None:
-        if not _write_fenced(self.task, state=self.state, **changes):
+        if not _write_fenced(self.task, state=self.state, deaths=self.task.deaths, **changes):
             raise LeaseLost(self.task.public_id)
 
 
@@ -165,6 +165,7 @@ def _do(run: Run, task_type: TaskType) -> None:
             log.exception("a step failed", extra={"task": run.task.id, "step": step.name})
             _begin_undo(run, task_type, "bug", _text_of_bug(run))
             return
+        run.task.deaths = 0  # whatever they died of is behind it
         run.state.pop("tries", None)
         run.state.pop("trouble", None)
         if isinstance(answer, Wait):

@@ -5,6 +5,7 @@ https://www.postgresql.org/docs/current/sql-notify.html
 
 import os
 import select
+from contextlib import suppress
 from typing import Any
 
 from django.db import connection
@@ -30,7 +31,8 @@ class Waker:
         self._notified = False
 
     def wake(self) -> None:
-        os.write(self._write, b"x")
+        with suppress(BlockingIOError):  # a pipe that is full wakes, too
+            os.write(self._write, b"x")
 
     def pause(self, seconds: float) -> None:
         """Wait for a signal alone: the database may be what fails."""

@@ -39,6 +39,13 @@ def test_it_tells_one_caller_alone_of_a_reboot():
     assert again(node).boot_id == "boot-2"
 
 
+def test_a_look_that_began_before_another_does_not_undo_what_that_one_saw():
+    node = NodeFactory(boot_id="boot-1", online=False)
+    assert sweep.mark_seen(again(node), "boot-2") is True
+    assert sweep.mark_seen(node, "boot-1") is False
+    assert (again(node).boot_id, again(node).online) == ("boot-2", True)
+
+
 def test_it_marks_a_node_unseen_once():
     node = NodeFactory()
     assert sweep.mark_unseen(node) is True

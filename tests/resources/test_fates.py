@@ -8,13 +8,14 @@ from django.utils import timezone
 from accounts.actors import Actor
 from nodes.models import Claim, Node
 from nodes.strays import sentences
-from resources import actions, secrets
+from resources import actions, handlers, reconcile, secrets
 from resources.console import open_console
 from resources.models import ConsoleToken, LogEntry, SecretKind, VirtualMachine, VmSecret
 from resources.reconcile import sweep_all
 from resources.states import Status
 from snapshots.models import Snapshot, SnapshotStatus
 from tasks.models import Task, TaskStatus
+from tasks.queue import cancel
 from tasks.worker import drain
 from tests.backends import scripted
 from tests.factories import (
@@ -473,6 +474,75 @@ class TestTheNodesReturn:
         assert (vm.status, vm.task.type) == (Status.DEPLOYING, "vm-start")
         assert Node.objects.get(pk=vm.node_id).boot_id == "after-the-reboot"
 
+    @pytest.mark.parametrize(
+        ("before", "meanwhile"),
+        [
+            (None, lambda user, vm: act(user, vm, "update", patch={"name": "Renamed"})),
+            ("snapshot-create", lambda user, vm: VirtualMachine.objects.filter(pk=vm.pk).update(task=None)),
+        ],
+    )
+    def test_after_a_reboot_one_that_is_changed_while_its_node_is_looked_at_is_started_again(
+        self, backend, user, monkeypatch, before, meanwhile
+    ):
+        vm = vm_in(user, Status.RUNNING)
+        sweep_all()
+        if before:
+            task = Task.objects.create(type=before, subject_id=vm.id, status=TaskStatus.PENDING)
+            VirtualMachine.objects.filter(pk=vm.pk).update(task=task)
+        backend.boot_id = "after-the-reboot"
+        backend.states = {vm.id: DomainState(Power.OFF)}
+        settle = reconcile._settle_node
+
+        def settle_later(node, vms, answer):
+            monkeypatch.setattr(reconcile, "_settle_node", settle)
+            meanwhile(user, vm)
+            settle(node, vms, answer)
+
+        monkeypatch.setattr(reconcile, "_settle_node", settle_later)
+        sweep_all()
+        vm.refresh_from_db()
+        assert (vm.status, vm.desired_on) == (Status.RUNNING, True)
+
+        sweep_all()
+
+        vm.refresh_from_db()
+        assert (vm.status, vm.task.type, vm.node_rebooted) == (Status.DEPLOYING, "vm-start", False)
+
+    def test_after_a_reboot_one_that_is_shut_down_from_within_stays_off_whatever_others_do(self, backend, user):
+        node = NodeFactory()
+        on = vm_in(user, Status.RUNNING, node=node)
+        busy = vm_in(user, Status.RUNNING, node=node, config={})
+        sweep_all()
+        task = Task.objects.create(type="snapshot-create", subject_id=busy.id, status=TaskStatus.PENDING)
+        VirtualMachine.objects.filter(pk=busy.pk).update(task=task)
+        backend.boot_id = "after-the-reboot"
+        backend.states = {on.id: DomainState(Power.RUNNING)}
+        sweep_all()
+        backend.states = {on.id: DomainState(Power.OFF, reason="shut down from within")}
+
+        sweep_all()
+
+        on.refresh_from_db()
+        assert (on.status, on.desired_on) == (Status.STOPPED, False)
+
+    @pytest.mark.parametrize("reason", ["", "node_absent", "guest_paused"])
+    def test_a_start_after_a_reboot_that_is_cancelled_leaves_it_as_it_was(self, backend, user, reason):
+        status = Status.ERROR if reason else Status.RUNNING
+        since = timezone.now() - timedelta(days=1)
+        vm = vm_in(user, status, error_reason=reason, error_message=reason, desired_on=True, desired_since=since)
+        Node.objects.update(boot_id="before")
+        backend.boot_id = "after-the-reboot"
+        backend.states = {vm.id: DomainState(Power.OFF)}
+        sweep_all()
+        vm.refresh_from_db()
+        assert vm.status == Status.DEPLOYING
+
+        cancel(vm.task_id)
+
+        vm.refresh_from_db()
+        assert (vm.status, vm.error_reason, vm.error_message) == (status, reason, reason)
+        assert (vm.desired_on, vm.desired_since) == (True, since)
+
     def test_after_a_reboot_its_consoles_are_closed(self, backend, user):
         vm = vm_in(user, Status.RUNNING)
         open_console(Actor.of(user, via="api"), vm.id)
@@ -866,6 +936,34 @@ class TestANodeMarkedLost:
         drain(ignore_waits=True)
 
         assert not Claim.objects.exists()
+
+
+class TestACleanUpThatWasGivenUp:
+    @pytest.fixture
+    def tasks(self, backend, user):
+        """Those of a VM whose clean-up killed its workers."""
+        vm = vm_in(user, Status.STOPPED)
+        act(user, vm, "delete")
+        Task.objects.update(deaths=5)
+        drain(ignore_waits=True)
+        assert Task.objects.get(subject_id=vm.id).outcome["reason"] == "deaths"
+        return Task.objects.filter(subject_id=vm.id)
+
+    def test_it_is_left_alone_at_first(self, tasks):
+        sweep_all()
+        assert tasks.count() == 1
+
+    def test_it_is_taken_up_after_an_hour(self, tasks):
+        tasks.update(finished_at=timezone.now() - timedelta(minutes=61))
+        sweep_all()
+        assert tasks.count() == 2
+        drain(ignore_waits=True)
+        assert not Claim.objects.exists()
+
+
+@pytest.mark.parametrize(("waits_s", "deadline_s"), [(1, 600), (360, 600), (900, 1140)])
+def test_a_guest_that_is_given_more_time_has_it_before_the_deadline(waits_s, deadline_s):
+    assert handlers.deadline_s(waits_s) == deadline_s
 
 
 def test_a_node_that_fails_in_a_way_nobody_foresaw_hides_no_other(backend, user):

@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from resources import guest_console, logs
-from resources.models import GuestConsole
+from accounts.actors import Actor
+from nodes.models import Node
+from resources import actions, guest_console, logs
+from resources.models import GuestConsole, VirtualMachine
 from resources.states import Status
-from tests.factories import NodeFactory, UserFactory, VirtualMachineFactory
+from tests.factories import NodeFactory, OperatorFactory, UserFactory, VirtualMachineFactory
 from vmbackends import get_backend
 from vmbackends.base import Capabilities, ConsoleTail, LogLine
 from vmbackends.errors import NodeUnreachable
@@ -95,6 +97,19 @@ def test_a_node_that_does_not_answer_keeps_what_was_read(consoles, vm, caplog):
     guest_console.read_one(vm)
     assert "could not be read" in caplog.text
     assert "one" in messages(vm)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_it_goes_with_a_vm_that_is_deleted_or_forgotten(consoles, vm, lost):
+    consoles.write(vm, "one")
+    guest_console.read_one(vm)
+    if lost:
+        Node.objects.update(lost=True)
+        actions.forget(Actor.of(OperatorFactory(), via="api"), vm.id)
+    else:
+        VirtualMachine.objects.filter(pk=vm.pk).update(status=Status.FAILED, deployed=False)
+        actions.delete(Actor.of(vm.owner, via="api"), vm.id)
+    assert not GuestConsole.objects.exists()
 
 
 def test_a_backend_that_anybody_may_ask_has_nothing_kept(vm):

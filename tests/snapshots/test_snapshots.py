@@ -3,9 +3,10 @@
 import pytest
 
 from accounts.models import AuditEntry, Role
-from resources.models import VirtualMachine
+from resources.models import LogEntry, VirtualMachine
 from resources.states import ALLOWED, Action, Status
 from snapshots.models import Snapshot, SnapshotStatus
+from tasks.models import Task
 from tasks.worker import drain
 from tests.backends import scripted
 from tests.factories import NodeFactory, SnapshotFactory, UserFactory, VirtualMachineFactory
@@ -255,6 +256,16 @@ class TestDelete:
 
         assert client.get(url(vm)).json()["snapshots"][0]["status"] == "completed"
         assert VirtualMachine.objects.get(pk=vm.id).task is None
+
+    def test_one_whose_task_is_cancelled_stays_and_no_error_is_told(self, client, user):
+        vm = own_vm(user)
+        client.delete(url(vm, SnapshotFactory(vm=vm)))
+
+        assert client.post(f"/resources/tasks/{Task.objects.get().public_id}/cancel").status_code == 200
+
+        assert Snapshot.objects.get().status == SnapshotStatus.COMPLETED
+        assert VirtualMachine.objects.get(pk=vm.id).task is None
+        assert not LogEntry.objects.filter(level="error").exists()
 
     def test_it_refuses_a_viewer(self, client_of):
         viewer = UserFactory(role=Role.VIEWER)

@@ -400,6 +400,17 @@ class TestDeaths:
         )
         assert script.settled == [(task.id, "failed")]
 
+    def test_what_workers_died_of_is_forgotten_when_its_step_is_done(self, make, script, pass_time):
+        task = make("three")
+        for step in ("a", "b", "c"):
+            script.answers[step] = Killed()
+            for _ in range(MAX_DEATHS - 1):
+                with pytest.raises(Killed):
+                    run_task(queue.take("w1"))
+                pass_time(task, "lease_until")
+            del script.answers[step]
+        assert turn().status == "succeeded"
+
 
 class TestStopping:
     class Leaving(Host):

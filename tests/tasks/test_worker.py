@@ -96,6 +96,11 @@ def test_it_wakes_at_once_from_a_signal(process):
     assert time.monotonic() - began < 10
 
 
+def test_it_may_be_woken_any_number_of_times_while_it_works(process):
+    for _ in range(100_000):
+        process._waker.wake()
+
+
 def test_it_leaves_when_a_call_outlives_its_time(caplog):
     codes, left = [], threading.Event()
 
