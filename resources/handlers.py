@@ -85,7 +85,7 @@ def _remove_seed(run: Run) -> None:
     get_backend().remove_seed(node, vm_spec(vm))
 
 
-def _define(run: Run) -> None:
+def define(run: Run) -> None:
     node, vm = load(run)
     why = vlans.refusal(vm)  # asked again: its task may have waited for a node since
     if why is not None:
@@ -190,7 +190,7 @@ DEPLOY = TaskType(
     steps=(
         Step("disk", 25, "Creating the disk", _create_disk, undo=_delete_disks),
         Step("seed", 40, "Writing the cloud-init seed", _write_seed, undo=_remove_seed),
-        Step("define", 55, "Defining the domain", _define, undo=_undefine),
+        Step("define", 55, "Defining the domain", define, undo=_undefine),
         Step("power-on", 70, "Starting the domain", power_on, undo=_cut_power),
         Step("boot", 90, "Waiting for the guest to come up", _wait_for_guest),
         Step("tidy", 98, "Removing the cloud-init seed", _remove_seed),
@@ -204,7 +204,7 @@ START = TaskType(
     steps=(
         Step("disk", 20, "Checking the disk", _find_disk),
         Step("seed", 30, "Checking the cloud-init seed", _write_seed_if_new),
-        Step("define", 50, "Defining the domain", _define),
+        Step("define", 50, "Defining the domain", define),
         *_POWER_ON,
     ),
     settle=settle.after_start,
@@ -221,7 +221,7 @@ RESTART = TaskType(
         *_SHUT_DOWN,
         Step("disk", 50, "Checking the disk", _find_disk),
         Step("seed", 55, "Checking the cloud-init seed", _write_seed_if_new),
-        Step("define", 60, "Defining the domain", _define),
+        Step("define", 60, "Defining the domain", define),
         *_POWER_ON,
     ),
     settle=settle.after_start,

@@ -16,8 +16,9 @@ from common.ids import strip_prefix
 from nodes import room
 from nodes.queries import node_ref
 from nodes.room import Room
-from resources import logs
+from resources import logs, vlans
 from resources.actions import claim, enqueue_for, ready_for
+from resources.config import NetworkConfig
 from resources.models import VirtualMachine
 from resources.queries import find_vm
 from resources.specs import vm_spec
@@ -102,6 +103,8 @@ def restore(actor: Actor, vm_id: str, public_id: str, if_match: Collection[int] 
     if snapshot.status != SnapshotStatus.COMPLETED:
         raise Conflict(f"The snapshot is {snapshot.status}; only a completed one can be restored.")
     refuse_what_cannot_work(vm, snapshot)
+    if vm.desired_on and not snapshot.with_memory:
+        vlans.require_open(vm)  # it is started then
     task = enqueue_for(actor, vm, "snapshot-restore", snapshotId=snapshot.id)
     claim(vm, Action.RESTORE, task)
     _tell(actor, snapshot, "snapshot.restore", f"Restore of snapshot {snapshot.name!r} requested")
@@ -137,6 +140,16 @@ def refuse_what_cannot_work(vm: VirtualMachine, snapshot: Snapshot) -> None:
             "The snapshot holds the memory of a VM with other vCPUs, RAM or GPUs. Set these back to what they were "
             f"({then.vcpus} vCPUs, {then.ram_mb} MB), then restore."
         )
+    if snapshot.with_memory and then.network_config != now.network_config:
+        raise Unsupported(
+            "The snapshot holds the memory of a VM with another network, whose guest would not be heard on this one. "
+            f"Set config.networkConfig back to what it was ({_network(then.network_config)}), then restore."
+        )
+
+
+def _network(config: NetworkConfig) -> str:
+    vlan = "no VLAN" if config.vlan_id is None else f"VLAN {config.vlan_id}"
+    return f"{config.ip_address or 'DHCP'}, {vlan}"
 
 
 def hold(vm: VirtualMachine, gb: int) -> None:

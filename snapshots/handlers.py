@@ -5,7 +5,7 @@ from typing import Any
 from django.utils import timezone
 
 from resources import logs
-from resources.handlers import load, power_on
+from resources.handlers import define, load, power_on
 from resources.models import VirtualMachine
 from resources.settle import NODE_ABSENT, release
 from resources.specs import vm_spec
@@ -47,6 +47,14 @@ def _restore(run: Run) -> Wait | None:
         return Wait(_LOOK_AGAIN_S)
     run.state["restored"] = True
     return None
+
+
+def _define_again(run: Run) -> None:
+    """The snapshot has brought its definition with it, of a network perhaps that the VM has no more and another has.
+    Memory fits no other, and what stays off is defined when it is started."""
+    _, vm = load(run)
+    if vm.desired_on and not _snapshot(run).with_memory:
+        define(run)
 
 
 def _power_on_again(run: Run) -> Wait | None:
@@ -133,6 +141,7 @@ TYPES = (
         "snapshot-restore",
         (
             Step("restore", 90, "Restoring the snapshot", _restore),
+            Step("define", 92, "Defining the domain", _define_again),
             Step("power-on", 95, "Powering on", _power_on_again),
         ),
         settle=after_restore,

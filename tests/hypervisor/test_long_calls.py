@@ -174,6 +174,11 @@ def test_one_that_is_not_begun_for_others_are_is_not_told_of_in_the_guests_log(l
     assert not console.exists() or console.read_bytes() == b""
 
 
+def test_one_that_runs_waits_for_no_turn(ref, vm, workers, monkeypatch):
+    monkeypatch.setattr(longcalls, "MOST_STARTS_OF_A_NODE", 0)
+    assert workers[0].start(ref, vm) is True
+
+
 def test_one_whose_qemu_dies_has_failed_and_can_be_asked_for_again(ref, off, workers):
     with Frozen(off) as qemu:
         assert workers[0].start(ref, off) is False
@@ -286,6 +291,18 @@ def test_a_guest_that_is_to_be_off_then_is_off(lab, ref, vm, workers, with_memor
     wait_for(lambda: workers[0].restore_snapshot(ref, off, snapshot, asked_at), "the restore")
     assert workers[0].restore_snapshot(ref, off, snapshot, asked_at) is True
     assert workers[0].domain(ref, off).power is Power.OFF
+
+
+def test_while_it_waits_for_its_turn_the_guest_runs(ref, vm, workers, monkeypatch):
+    workers[0].power_off(ref, vm)
+    snapshot = taken(workers[0], ref, vm, with_memory=False)
+    wait_for(lambda: workers[0].start(ref, vm), "the start")
+    monkeypatch.setattr(longcalls, "MOST_OF_A_NODE", 0)
+
+    with pytest.raises(Busy):
+        workers[0].restore_snapshot(ref, vm, snapshot, datetime.now(UTC))
+
+    assert workers[0].domain(ref, vm).power is Power.RUNNING
 
 
 def test_one_without_memory_is_not_gone_back_to_again_when_the_guest_has_run_on(lab, ref, vm, workers):

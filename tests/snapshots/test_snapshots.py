@@ -9,7 +9,15 @@ from snapshots.models import Snapshot, SnapshotStatus
 from tasks.models import Task
 from tasks.worker import drain
 from tests.backends import scripted
-from tests.factories import NodeFactory, SnapshotFactory, UserFactory, VirtualMachineFactory
+from tests.factories import (
+    NetworkFactory,
+    NodeFactory,
+    OrganizationFactory,
+    SnapshotFactory,
+    UserFactory,
+    VirtualMachineFactory,
+    static_network,
+)
 from vmbackends.errors import Refused
 
 pytestmark = pytest.mark.django_db
@@ -180,6 +188,52 @@ class TestRestore:
         assert (answer.status_code, answer.json()["code"]) == (409, "unsupported")
         assert "from 20 to 40 GB" in answer.json()["detail"]
         assert "can only be deleted" in answer.json()["detail"]
+        assert VirtualMachine.objects.get(pk=vm.id).task is None
+
+    @pytest.mark.parametrize(("with_memory", "status_code"), [(True, 409), (False, 202)])
+    def test_it_refuses_memory_of_a_guest_on_another_network(self, client, user, with_memory, status_code):
+        vm = own_vm(user, config={"networkConfig": static_network("192.168.100.10")})
+        snapshot = SnapshotFactory(vm=vm, with_memory=with_memory)
+        config = {"networkConfig": {"ipAddress": "192.168.100.11"}}
+        assert client.patch(f"/resources/{vm.id}", {"config": config}, format="json").status_code == 200
+
+        answer = client.post(url(vm, snapshot, "/restore"))
+
+        assert answer.status_code == status_code
+        if with_memory:
+            assert answer.json()["code"] == "unsupported"
+            assert "(192.168.100.10, VLAN 100), then restore" in answer.json()["detail"]
+
+    @pytest.mark.parametrize(
+        ("status", "with_memory", "defined"),
+        [(Status.RUNNING, False, True), (Status.RUNNING, True, False), (Status.STOPPED, False, False)],
+    )
+    def test_what_is_started_from_a_disk_alone_is_defined_as_the_vm_is_now(
+        self, client, user, status, with_memory, defined
+    ):
+        vm = own_vm(user, status, desired_on=status == Status.RUNNING)
+        snapshot = SnapshotFactory(vm=vm, with_memory=with_memory)
+
+        with scripted() as backend:
+            client.post(url(vm, snapshot, "/restore"))
+            drain(ignore_waits=True)
+
+        wanted = [
+            "restore_snapshot",
+            *(["define"] if defined else []),
+            *(["start"] if status == Status.RUNNING else []),
+        ]
+        assert [call for call in backend.calls if call in ("restore_snapshot", "define", "start")] == wanted
+
+    def test_it_starts_nothing_on_a_vlan_that_was_taken_away(self, client, user):
+        vm = own_vm(
+            user, Status.RUNNING, desired_on=True, config={"networkConfig": static_network("192.168.100.10", 300)}
+        )
+        NetworkFactory(vlan_id=300, organizations=[OrganizationFactory()])
+
+        answer = client.post(url(vm, SnapshotFactory(vm=vm), "/restore"))
+
+        assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
         assert VirtualMachine.objects.get(pk=vm.id).task is None
 
     def test_it_refuses_a_viewer(self, client_of):

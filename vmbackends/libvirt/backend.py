@@ -173,7 +173,10 @@ class LibvirtBackend(Backend):
                 return False
             if self._long_calls.goes_on(vm, call):
                 return self._long_calls.wait_for_its_turn(vm, call)
-            if not domains.is_active(domain):
+            if domains.is_active(domain):
+                if not domains.is_paused_by_hand(domain):
+                    return True
+            else:
                 if self._long_calls.has_ended(vm, call):
                     return True  # and the guest has gone off since
                 if begun and domains.has_failed_to_start(domain):
@@ -208,7 +211,7 @@ class LibvirtBackend(Backend):
         what, call = "take a snapshot", ("take", snapshot.id)
         with self._at(node, what, vm) as at:
             domain = domains.require(at.connection, vm)
-            if not snapshots.is_known(domain, snapshot):
+            if not snapshots.is_known(domain, snapshot) and not self._long_calls.goes_on(vm, call):
                 self._long_calls.has_ended(vm, call)
                 self._long_calls.begin(node, what, vm, call, lambda domain: snapshots.take(domain, snapshot))
             if self._long_calls.goes_on(vm, call):
@@ -228,6 +231,7 @@ class LibvirtBackend(Backend):
                 if not snapshots.is_known(domain, snapshot):
                     snapshots.recall(connection, node.settings.pool, domain, vm, snapshot)
                     return False
+                self._long_calls.see_that_it_may(node, starts=False)  # before its power is cut
                 if snapshots.prepare(domain, snapshot, mark):
                     self._long_calls.begin(node, what, vm, call, lambda domain: snapshots.revert(domain, vm, snapshot))
                 stage = snapshots.restored(domain, mark)

@@ -94,9 +94,14 @@ def start(domain: Domain) -> None:
             raise
 
 
+def is_paused_by_hand(domain: Domain) -> bool:
+    """As a restore leaves it, too."""
+    return tuple(domain.state()) == (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER)
+
+
 def go_on(domain: Domain) -> None:
-    """Let a guest run again that somebody has paused, as a restore leaves it."""
-    if tuple(domain.state()) == (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER):
+    """Let a guest run again that was paused by hand."""
+    if is_paused_by_hand(domain):
         try:
             domain.resume()
         except libvirt.libvirtError:
@@ -153,7 +158,11 @@ def eject_seed(domain: Domain, path: str) -> None:
             if source is not None and source.get("file") == path:
                 disk.remove(source)
                 xml = etree.tostring(disk, encoding="unicode")
-                domain.updateDeviceFlags(xml, flag | libvirt.VIR_DOMAIN_DEVICE_MODIFY_FORCE)
+                try:
+                    domain.updateDeviceFlags(xml, flag | libvirt.VIR_DOMAIN_DEVICE_MODIFY_FORCE)
+                except libvirt.libvirtError:
+                    if flag == libvirt.VIR_DOMAIN_AFFECT_CONFIG or is_active(domain):  # else it went off in this moment
+                        raise
 
 
 def has_agent(domain: Domain) -> bool:
@@ -171,8 +180,21 @@ def paths_in_use(connection: Connection) -> set[str]:
     hangs they wait without end.
     """
     running = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
-    sources = (source for _, xml in described(running) for source in xml.iterfind("devices/disk//source[@file]"))
-    return {str(source.get("file")) for source in sources}
+    sources = (source for _, xml in described(running) for source in xml.iterfind("devices/disk//source"))
+    return {path for source in sources if (path := _path_of(connection, source))}
+
+
+def _path_of(connection: Connection, source: "etree._Element") -> str | None:
+    """Of a source that is a file, or named as a volume of a pool. None of another, or of a volume that has gone."""
+    pool, volume = source.get("pool"), source.get("volume")
+    if pool is None or volume is None:
+        return source.get("file")
+    try:
+        return str(connection.storagePoolLookupByName(pool).storageVolLookupByName(volume).path())
+    except libvirt.libvirtError as e:
+        if is_missing(e):
+            return None
+        raise
 
 
 def described(domains: Iterable[Domain]) -> Iterator[tuple[Domain, "etree._Element"]]:

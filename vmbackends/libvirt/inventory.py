@@ -15,7 +15,7 @@ LEAST_QEMU = 7_002_000
 
 
 def probe(connection: Connection, node: NodeRef) -> NodeReport:
-    """Raises Refused where not even the node's boot can be told."""
+    """Raises Refused where not even its boot can be told, its pool does not start, or another check is under way."""
     _, memory_mib, cpus, *_ = connection.getInfo()
     boot = boot_id(connection)
     versions = {"libvirt": _words(connection.getLibVersion()), "qemu": _words(connection.getVersion())}

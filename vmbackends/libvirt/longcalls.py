@@ -38,12 +38,14 @@ class _Call:
 
 
 class LongCalls:
-    """At most one of a VM, as its tasks are. An `identity` tells the calls of one step from all others."""
+    """One of a VM, as its tasks are; one that hangs may outlive its task. An `identity` tells the calls of one step
+    from all others."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._lock = threading.Lock()
-        self._calls: dict[str, _Call] = {}  # by the VM's id
+        self._calls: dict[str, _Call] = {}  # the newest, by the VM's id
+        self._open: list[_Call] = []  # older ones too, which hang
 
     def goes_on(self, vm: VmSpec, identity: Hashable) -> bool:
         """Whether this process has made this call, and it has not ended."""
@@ -62,7 +64,7 @@ class LongCalls:
 
     def see_that_it_may(self, node: NodeRef, *, starts: bool) -> None:
         """Raises Busy where too many calls to the node go on already."""
-        others = [call for call in list(self._calls.values()) if (call.node_id, call.starts) == (node.id, starts)]
+        others = [call for call in tuple(self._open) if (call.node_id, call.starts) == (node.id, starts)]
         if sum(not call.ended.done() for call in others) >= (MOST_STARTS_OF_A_NODE if starts else MOST_OF_A_NODE):
             raise Busy(f"Node {node.name} is busy with others.")
 
@@ -78,12 +80,13 @@ class LongCalls:
         with self._lock:
             self.see_that_it_may(node, starts=starts)
             self._calls[vm.id] = call
+            self._open = [other for other in self._open if not other.ended.done()] + [call]
         arguments = (call, node, what, vm, do, time.monotonic())
         threading.Thread(target=self._make, args=arguments, name=f"libvirt: {what}", daemon=True).start()
         return self._wait(call, vm, _WAITS_S)
 
     def wait_for_its_turn(self, vm: VmSpec, identity: Hashable) -> bool:
-        """After `begin`, where nothing on the node tells of the call yet: wait until libvirt has begun or refused it.
+        """After `begin`, where nothing on the node tells of the call yet: wait while libvirt may yet refuse it.
 
         Whether it has ended meanwhile. Raises what it failed with.
         """

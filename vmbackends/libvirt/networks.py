@@ -43,7 +43,7 @@ def see_bridge(connection: Connection, node: NodeRef, vm: VmSpec) -> None:
         return
     names = _interfaces(connection)
     bridge, vlan_id = bridge_of(vm.network, node.settings), vm.network.vlan_id
-    if names is not None and _LOOPBACK in names and bridge not in names:
+    if names is not None and bridge not in names:
         network = "the untagged network" if vlan_id is None else f"VLAN {vlan_id}"
         raise Refused(
             f"Node {node.name} has no bridge {bridge}, which {network} needs. Change the VM's network or node, or ask "
@@ -90,11 +90,12 @@ def _has_filters(connection: Connection) -> bool:
 def _interfaces(connection: Connection) -> set[str] | None:
     """The names of the node's interfaces, None where its libvirt does not list them."""
     try:
-        return {interface.name() for interface in connection.listAllInterfaces(0)}
+        names = {interface.name() for interface in connection.listAllInterfaces(0)}
     except libvirt.libvirtError as e:
         if e.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT:
             return None
         raise
+    return names if _LOOPBACK in names else None
 
 
 def _bridges(settings: NodeSettings) -> list[str]:

@@ -4,7 +4,7 @@ https://www.qemu.org/docs/master/interop/qcow2.html
 """
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 Read = Callable[[int, int], bytes]  # offset, length
 
@@ -23,14 +23,18 @@ def snapshot_sizes(read: Read) -> Mapping[str, int]:
     if not number:
         return {}
     table = read(offset, min(_LONGEST_TABLE, number * 1024))
-    sizes, at = {}, 0
+    try:
+        return dict(_entries(table, number))
+    except struct.error as e:
+        raise ValueError("the table of snapshots is cut short") from e
+
+
+def _entries(table: bytes, number: int) -> Iterator[tuple[str, int]]:
+    at = 0
     for _ in range(number):
-        if at + _ENTRY.size > len(table):
-            raise ValueError("the table of snapshots is cut short")
         _, _, id_length, name_length, _, _, _, short_size, extra_length = _ENTRY.unpack_from(table, at)
         at += _ENTRY.size
         size = struct.unpack_from(">Q", table, at)[0] if extra_length >= 8 else short_size
         at += extra_length + id_length
-        sizes[table[at : at + name_length].decode(errors="replace")] = size
+        yield table[at : at + name_length].decode(errors="replace"), size
         at = (at + name_length + 7) // 8 * 8
-    return sizes

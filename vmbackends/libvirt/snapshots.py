@@ -7,6 +7,7 @@ What has memory may take minutes, in which libvirtd answers nobody who wants to 
 can see who asks, by what is said here of each; nothing is remembered but by the node.
 """
 
+import logging
 import time
 from enum import Enum
 
@@ -18,6 +19,8 @@ from vmbackends.libvirt import domains, names, qcow2, volumes
 from vmbackends.libvirt.errors import is_missing
 from vmbackends.libvirt.handles import Connection, Domain, DomainSnapshot, Pool, Volume
 from vmbackends.libvirt.xml.snapshots import lost_snapshot_xml, mark_of, marked, snapshot_xml
+
+log = logging.getLogger(__name__)
 
 # What takes longer leaves too little of a step's time for more.
 _SHORT_S = 5.0
@@ -47,11 +50,16 @@ def is_known(domain: Domain, snapshot: SnapshotSpec) -> bool:
 
 
 def size(connection: Connection, pool: Pool, vm: VmSpec, snapshot: SnapshotSpec) -> int | None:
-    """The bytes of memory in it, or None where it is not in the disk's file: QEMU enters it there when it is whole."""
+    """The bytes of memory in it, or None where it is not in the disk's file: QEMU enters it there when it is whole. So
+    it is where the file is being changed while it is read."""
     disk = volumes.find(pool, names.disk_volume(vm.id))
     if disk is None:
         raise Refused(f"The disk of {vm.name} is gone from the pool {pool.name()}.")
-    return _size_in(connection, disk, snapshot)
+    try:
+        return _size_in(connection, disk, snapshot)
+    except ValueError as e:
+        log.info("a disk's snapshots cannot be read", extra={"vm": vm.id, "reason": str(e)})
+        return None
 
 
 def _size_in(connection: Connection, disk: Volume, snapshot: SnapshotSpec) -> int | None:

@@ -1,7 +1,7 @@
 """Volumes in a node's storage pool: disks, seeds, consoles and images.
 
-Only a pool's own list of its volumes is asked, never a refresh of it, which opens every file: whatever is ours was
-made through libvirt and is on the list. https://libvirt.org/html/libvirt-libvirt-storage.html
+A pool's own list of its volumes is asked: whatever is ours was made through libvirt and is on it. A refresh, which
+opens every file, is for what others do there. https://libvirt.org/html/libvirt-libvirt-storage.html
 """
 
 import logging
@@ -34,7 +34,11 @@ def open_pool(connection: Connection, name: str) -> Pool:
             ) from e
         raise
     if not pool.isActive():
-        pool.create(0)
+        try:
+            pool.create(0)
+        except libvirt.libvirtError:
+            if not pool.isActive():  # else another was quicker
+                raise
     return pool
 
 

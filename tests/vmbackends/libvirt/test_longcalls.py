@@ -119,6 +119,16 @@ def test_one_too_many_of_a_node_is_not_made(calls, slow):
     assert len(asked) == 2
 
 
+def test_one_that_hangs_has_its_turn_still_when_its_vm_has_another(calls, slow):
+    vm = vm_spec()
+    for step in range(longcalls.MOST_OF_A_NODE):
+        calls.begin(NODE, "do it", vm, step, slow)
+
+    with pytest.raises(Busy):
+        calls.begin(NODE, "do it", vm_spec(), "one", slow)
+    slow._end.set()
+
+
 def test_starts_take_no_turns_of_others_nor_the_others_of_theirs(calls, slow):
     for _ in range(longcalls.MOST_OF_A_NODE):
         calls.begin(NODE, "do it", vm_spec(), "one", slow)

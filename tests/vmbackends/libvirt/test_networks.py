@@ -52,6 +52,17 @@ def test_what_libvirt_does_not_list_is_not_said_to_be_lacking(connection, monkey
     assert networks.lacks(Connection(), ref) == ()
 
 
+def test_where_libvirt_lists_no_interfaces_no_bridge_is_said_to_be_lacking():
+    class Connection:
+        def numOfNWFilters(self):
+            return 0
+
+        def listAllInterfaces(self, flags):
+            return []
+
+    assert networks.lacks(Connection(), LINUX) == ()
+
+
 def test_other_errors_are_not_taken_for_missing_filters():
     connection = libvirt.open("test:///default")
     connection.close()
