@@ -26,7 +26,7 @@ from vmbackends.errors import BackendError, Busy, NodeUnreachable
 
 log = logging.getLogger(__name__)
 
-# So many workers may die on one task before it is taken for the cause.
+# So many workers may die on one step of a task before it is taken for the cause.
 MAX_DEATHS = 5
 BACKOFF_SECONDS = (5, 10, 20, 40, 60)
 # How often a step asks whether its turn has come, and from when on its task's deadline runs although it has not.
@@ -60,7 +60,7 @@ class Host:
 class Run:
     """One worker's hold of a task. `state` is the steps' own memory: it is kept at each renewal and each wait.
 
-    The engine's own keys in it are `step`, `asked`, `tries`, `trouble` and `failing`.
+    The engine's own keys in it are `step`, `asked`, `tries`, `trouble`, `survived` and `failing`.
     """
 
     task: Task
@@ -76,6 +76,11 @@ class Run:
     @property
     def payload(self) -> dict[str, Any]:
         return dict(self.task.payload)
+
+    @property
+    def deaths_at_step(self) -> int:
+        """How many workers have died on the task since a step of it was last done."""
+        return int(self.task.deaths - self.state.get("survived", 0))
 
     def asked_at(self) -> datetime:
         """When the current step was first called, by whichever worker."""
@@ -113,7 +118,7 @@ class Run:
         self.release(f"Waiting for its turn: {message}", seconds=TURN_SECONDS)
 
     def _write(self, **changes: Any) -> None:
-        if not _write_fenced(self.task, state=self.state, deaths=self.task.deaths, **changes):
+        if not _write_fenced(self.task, state=self.state, **changes):
             raise LeaseLost(self.task.public_id)
 
 
@@ -127,7 +132,7 @@ def run_task(task: Task, host: Host | None = None) -> None:
 
 
 def _run(run: Run, task_type: TaskType) -> None:
-    if run.task.deaths >= MAX_DEATHS:
+    if run.deaths_at_step >= MAX_DEATHS:
         _fail(run, task_type, "deaths", _text_of_deaths(run, task_type))
     elif "failing" in run.state:
         _undo(run, task_type)
@@ -165,7 +170,7 @@ def _do(run: Run, task_type: TaskType) -> None:
             log.exception("a step failed", extra={"task": run.task.id, "step": step.name})
             _begin_undo(run, task_type, "bug", _text_of_bug(run))
             return
-        run.task.deaths = 0  # whatever they died of is behind it
+        run.state["survived"] = run.task.deaths  # whatever they died of, this step was done in the end
         run.state.pop("tries", None)
         run.state.pop("trouble", None)
         if isinstance(answer, Wait):
@@ -279,7 +284,7 @@ def _text_of_deadline(run: Run, task_type: TaskType) -> str:
 def _text_of_deaths(run: Run, task_type: TaskType) -> str:
     step = task_type.steps[min(run.state["step"], len(task_type.steps) - 1)]
     return (
-        f"The worker died {run.task.deaths} times at the step {step.name!r}, so it is not tried again. "
+        f"The worker died {run.deaths_at_step} times at the step {step.name!r}, so it is not tried again. "
         "An operator should look at the worker's log."
     )
 
