@@ -111,7 +111,7 @@ postgres-if-possible: libvirt-if-possible
 	@$(PY) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
 		echo "AIWM needs Python 3.11, 3.12 or 3.13; $(PY) is not one. Say which: make PY=/path/to/python3.11"; exit 1; }
 	@$(PY) -c 'import ensurepip' 2>/dev/null || { \
-		echo "$(PY) cannot make a virtual environment. On Debian or Ubuntu: sudo apt-get install python3-venv"; exit 1; }
+		echo "$(PY) cannot make a virtual environment. On Debian or Ubuntu: sudo apt-get install its package, as python3.11-venv"; exit 1; }
 	$(PY) -m venv .venv || { rm -rf .venv; exit 1; }
 
 # Debian keeps ensurepip, which venv needs, in a package of its own. Where that is not to be had another Python may do.

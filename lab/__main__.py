@@ -5,6 +5,8 @@ cache of built images stays.
 """
 
 import argparse
+import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -111,6 +113,8 @@ def main(argv: list[str]) -> str | None:
             COMMANDS[options.command]()
     except (packages.Unavailable, CommandFailed) as e:
         return str(e)
+    except subprocess.CalledProcessError as e:  # it has said why
+        return f"This failed: {shlex.join(e.cmd[1:])}"
     return None
 
 

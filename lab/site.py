@@ -116,7 +116,10 @@ def _command(*arguments: str) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, **_ours()}
+    ours = _ours()
+    # Of a production's settings, as a shell may have them, none is to say where the site is: they may name files.
+    others = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in ours}
+    return {**others, **ours}
 
 
 def _ours() -> dict[str, str]:
@@ -127,6 +130,7 @@ def _ours() -> dict[str, str]:
         "DATABASE_URL": f"sqlite:///{folder}/aiwm.sqlite3",
         "VM_BACKEND": "vmbackends.libvirt.LibvirtBackend",
         "VM_BACKEND_OPTIONS": os.environ.get("VM_BACKEND_OPTIONS", "{}"),
+        "IMAGES_DIR": str(folder / "images"),
         "AIWM_USER": "admin",
     }
 

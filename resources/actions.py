@@ -181,14 +181,23 @@ def _apply(
 
 def _warn_of_old_address(vm: VirtualMachine, after: NetworkConfig) -> None:
     """cloud-init sets an address once, and the node then lets through no other than the VM's."""
-    before, set_once = vm.config.network_config, ("ip_mode", "ip_address", "netmask", "gateway")
-    if vm.started_at and any(getattr(before, name) != getattr(after, name) for name in set_once):
+    before = vm.config.network_config
+    if not vm.started_at:
+        return
+    if (before.ip_mode, before.ip_address) != (after.ip_mode, after.ip_address):
         wanted = after.ip_address or "an address by DHCP"
         logs.record(
             vm.id,
             "warning",
-            f"The guest keeps the address of its first boot. Set it to {wanted} in the guest as well, by its console: "
-            "it is not heard with another one.",
+            f"The guest keeps the address of its first boot, and is not heard with it. Set it to {wanted} in the guest "
+            "as well: by its console, or with the old one put back here until that is done.",
+        )
+    elif (before.netmask, before.gateway) != (after.netmask, after.gateway):
+        logs.record(
+            vm.id,
+            "warning",
+            f"The guest keeps the netmask and gateway of its first boot. Set them to {after.netmask} and "
+            f"{after.gateway} in the guest as well.",
         )
 
 

@@ -102,7 +102,7 @@ class VirtualMachine(ShellVerbs, models.Model):
     deployed = models.BooleanField(default=False)
     desired_on = models.BooleanField(default=False)
     desired_since = models.DateTimeField(null=True)
-    node_rebooted = models.BooleanField(default=False)  # since it was last seen, with it on
+    node_rebooted = models.BooleanField(default=False, db_default=False)  # since it was last seen, with it on
     started_at = models.DateTimeField(null=True)
     stopped_at = models.DateTimeField(null=True)
     error_message = models.CharField(max_length=1000, blank=True, default="")

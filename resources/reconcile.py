@@ -151,7 +151,9 @@ def _mark_seen(node: Node, boot_id: str) -> None:
     now which is none of its power, or be changed by somebody in this moment, or the worker may die."""
     if sweep.mark_seen(node, boot_id):
         on = Q(status=Status.RUNNING) | Q(status=Status.ERROR, error_reason__in=PASSING)
-        VirtualMachine.objects.alive().filter(on, node=node, desired_on=True).update(node_rebooted=True)
+        # A task may be cancelled yet, and then it is as it was.
+        noted = Q(on, desired_on=True) | Q(task__isnull=False)
+        VirtualMachine.objects.alive().filter(noted, node=node).update(node_rebooted=True)
 
 
 def settle_observation(vm: VirtualMachine, state: DomainState, rebooted: bool | None) -> None:
@@ -260,10 +262,9 @@ def _clean_up_again(node: Node) -> None:
     """Deleted VMs whose clean-up was given up, as of a node that was lost and is back. One that killed workers, or met
     with a fault of ours, is left alone for some time."""
     failed = Task.objects.filter(subject_id=OuterRef("pk"), type="vm-delete", finished_at__gt=Now() - _LEFT_ALONE)
-    waiting = VirtualMachine.objects.filter(
-        ~Exists(failed.exclude(outcome__reason="lost")), node=node, deployed=True, task=None, deleted_at__isnull=False
-    )
-    for vm in waiting[:100]:
+    left_alone = Exists(failed.filter(outcome__reason__in=("deaths", "bug")))
+    waiting = VirtualMachine.objects.filter(node=node, deployed=True, task=None, deleted_at__isnull=False)
+    for vm in waiting.exclude(left_alone)[:100]:
         task = _system_task(vm, "vm-delete")
         if not VirtualMachine.objects.filter(pk=vm.id, task=None, version=vm.version).update(
             task=task, version=F("version") + 1

@@ -140,7 +140,7 @@ def refuse_what_cannot_work(vm: VirtualMachine, snapshot: Snapshot) -> None:
             "The snapshot holds the memory of a VM with other vCPUs, RAM or GPUs. Set these back to what they were "
             f"({then.vcpus} vCPUs, {then.ram_mb} MB), then restore."
         )
-    if snapshot.with_memory and then.network_config != now.network_config:
+    if snapshot.with_memory and _network(then.network_config) != _network(now.network_config):
         raise Unsupported(
             "The snapshot holds the memory of a VM with another network, whose guest would not be heard on this one. "
             f"Set config.networkConfig back to what it was ({_network(then.network_config)}), then restore."
@@ -148,6 +148,7 @@ def refuse_what_cannot_work(vm: VirtualMachine, snapshot: Snapshot) -> None:
 
 
 def _network(config: NetworkConfig) -> str:
+    """By what a guest is heard."""
     vlan = "no VLAN" if config.vlan_id is None else f"VLAN {config.vlan_id}"
     return f"{config.ip_address or 'DHCP'}, {vlan}"
 

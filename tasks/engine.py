@@ -170,13 +170,13 @@ def _do(run: Run, task_type: TaskType) -> None:
             log.exception("a step failed", extra={"task": run.task.id, "step": step.name})
             _begin_undo(run, task_type, "bug", _text_of_bug(run))
             return
-        run.state["survived"] = run.task.deaths  # whatever they died of, this step was done in the end
         run.state.pop("tries", None)
         run.state.pop("trouble", None)
         if isinstance(answer, Wait):
             run.release(answer.message or step.message, seconds=answer.seconds)
             return
         run.state["step"] = index + 1
+        run.state["survived"] = run.task.deaths  # whatever they died of, this step was done in the end
         run.task.progress = max(run.task.progress, step.progress)
         if run.host.stopping() and index + 1 < len(task_type.steps):
             run.release(step.message)

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 
-from lab import packages
+from lab import packages, site
 from lab.__main__ import NAMES, main
 from lab.places import cached, keep
 
@@ -77,3 +77,13 @@ def test_it_takes_no_site_away_that_is_served(lab_packages, monkeypatch, tmp_pat
     assert (tmp_path / "site").exists()
     assert main(["down"]) is None
     assert not (tmp_path / "site").exists()
+
+
+def test_the_site_of_a_shell_with_a_productions_settings_is_the_labs_own(monkeypatch, tmp_path):
+    monkeypatch.setenv("AIWM_LAB", str(tmp_path))
+    monkeypatch.setenv("DATABASE_URL_FILE", "/etc/aiwm/database_url")
+    monkeypatch.setenv("IMAGES_DIR", "/srv/images")
+    environment = site._environment()
+    assert environment["DATABASE_URL"] == f"sqlite:///{tmp_path}/site/aiwm.sqlite3"
+    assert environment["IMAGES_DIR"] == f"{tmp_path}/site/images"
+    assert "DATABASE_URL_FILE" not in environment

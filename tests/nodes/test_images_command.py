@@ -255,6 +255,7 @@ def test_a_backend_without_image_files_says_so(disk):
 def test_it_asks_which_nodes(disk):
     images("import", "debian-12", disk)
     assert refusal("push", "debian-12") == "Name the nodes, or say --all."
+    assert refusal("push", "debian-12", "--all") == "There is no node. Add one by manage.py nodes add."
     assert "There is no node 'worker-09'" in refusal("push", "debian-12", "worker-09")
     NodeFactory(name="worker-01")
     assert "No image is kept for 'debian-11'." in refusal("push", "debian-11", "worker-01")

@@ -525,6 +525,20 @@ class TestTheNodesReturn:
         on.refresh_from_db()
         assert (on.status, on.desired_on) == (Status.STOPPED, False)
 
+    def test_after_a_reboot_one_whose_stop_is_cancelled_is_started_again(self, backend, user):
+        vm = vm_in(user, Status.RUNNING)
+        sweep_all()
+        task = act(user, vm, "stop")
+        backend.boot_id = "after-the-reboot"
+        backend.states = {vm.id: DomainState(Power.OFF)}
+        sweep_all()
+        cancel(task.id)
+
+        sweep_all()
+
+        vm.refresh_from_db()
+        assert (vm.status, vm.task.type) == (Status.DEPLOYING, "vm-start")
+
     @pytest.mark.parametrize("reason", ["", "node_absent", "guest_paused"])
     def test_a_start_after_a_reboot_that_is_cancelled_leaves_it_as_it_was(self, backend, user, reason):
         status = Status.ERROR if reason else Status.RUNNING

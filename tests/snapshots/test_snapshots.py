@@ -190,17 +190,25 @@ class TestRestore:
         assert "can only be deleted" in answer.json()["detail"]
         assert VirtualMachine.objects.get(pk=vm.id).task is None
 
-    @pytest.mark.parametrize(("with_memory", "status_code"), [(True, 409), (False, 202)])
-    def test_it_refuses_memory_of_a_guest_on_another_network(self, client, user, with_memory, status_code):
+    @pytest.mark.parametrize(
+        ("change", "with_memory", "status_code"),
+        [
+            ({"ipAddress": "192.168.100.11"}, True, 409),
+            ({"ipAddress": "192.168.100.11"}, False, 202),
+            ({"vlanId": 200}, True, 409),
+            ({"gateway": "192.168.100.2"}, True, 202),
+        ],
+    )
+    def test_it_refuses_memory_of_a_guest_on_another_network(self, client, user, change, with_memory, status_code):
         vm = own_vm(user, config={"networkConfig": static_network("192.168.100.10")})
         snapshot = SnapshotFactory(vm=vm, with_memory=with_memory)
-        config = {"networkConfig": {"ipAddress": "192.168.100.11"}}
+        config = {"networkConfig": change}
         assert client.patch(f"/resources/{vm.id}", {"config": config}, format="json").status_code == 200
 
         answer = client.post(url(vm, snapshot, "/restore"))
 
         assert answer.status_code == status_code
-        if with_memory:
+        if status_code == 409:
             assert answer.json()["code"] == "unsupported"
             assert "(192.168.100.10, VLAN 100), then restore" in answer.json()["detail"]
 

@@ -411,6 +411,18 @@ class TestDeaths:
             del script.answers[step]
         assert turn().status == "succeeded"
 
+    def test_a_step_that_is_asked_again_is_not_done(self, make, script, pass_time):
+        task = make("three")
+        for answer in [Wait(0), Killed()] * MAX_DEATHS:
+            script.answers["b"] = answer
+            if isinstance(answer, Wait):
+                run_task(queue.take("w1", ignore_waits=True))
+                continue
+            with pytest.raises(Killed):
+                run_task(queue.take("w1", ignore_waits=True))
+            pass_time(task, "lease_until")
+        assert turn().outcome["reason"] == "deaths"
+
 
 class TestStopping:
     class Leaving(Host):

@@ -128,7 +128,10 @@ def _nodes(options: dict[str, Any]) -> list[Node]:
     if options["all"] == bool(options["nodes"]):
         raise CommandError("Name the nodes, or say --all.")
     if options["all"]:
-        return list(Node.objects.filter(lost=False))
+        nodes = list(Node.objects.filter(lost=False))
+        if not nodes:
+            raise CommandError("There is no node. Add one by manage.py nodes add.")
+        return nodes
     return list({node.id: node for node in map(find_node, options["nodes"])}.values())
 
 
