@@ -125,6 +125,8 @@ def _wait_for_guest(run: Run) -> Wait | None:
         return Wait(_LOOK_AGAIN_S, "Waiting for the guest to come up")
     guest_console.read_one(vm)
     if state.power is not Power.RUNNING:
+        # Off for no known reason it is after a reboot of its node: the next look at that tells.
+        run.state["power_lost"] = vm.started_at is not None and state.power is Power.OFF and not state.reason
         raise Refused(
             f"The guest did not stay on: {state.reason or state.power.value}. See the VM's logs and its node's."
         )

@@ -61,7 +61,8 @@ def after_start(task: Task) -> None:
 def after_stop(task: Task) -> None:
     """Off only where the node has seen it off; never by the passing of time."""
     if task.status == TaskStatus.SUCCEEDED:
-        release(task, status=Status.STOPPED, stopped_at=timezone.now(), error_message="", error_reason="")
+        well = {"error_message": "", "error_reason": "", "node_rebooted": False}
+        release(task, status=Status.STOPPED, stopped_at=timezone.now(), **well)
         logs.record(task.subject_id, "info", "VM stopped")
     elif task.status == TaskStatus.CANCELLED:
         _put_back(task)
@@ -94,8 +95,11 @@ def _came_up(task: Task, message: str) -> None:
 
 
 def _broke(task: Task, what: str) -> None:
-    absent = task.outcome.get("reason") == "deadline"
-    release(task, status=Status.ERROR, error_message=_short(task), error_reason=NODE_ABSENT if absent else "")
+    absent = task.outcome.get("reason") == "deadline" or task.state.get("power_lost", False)
+    columns: dict[str, Any] = {"error_reason": NODE_ABSENT if absent else ""}
+    if absent and task.type == "vm-start" and task.created_by is None:
+        columns["node_rebooted"] = True  # for which it was to come on again, and still is
+    release(task, status=Status.ERROR, error_message=_short(task), **columns)
     console.close_consoles(task.subject_id)
     logs.record(task.subject_id, "error", f"{what}: {_short(task)}")
 

@@ -16,7 +16,7 @@ from tasks.engine import Run
 from tasks.models import Task, TaskStatus
 from tasks.registry import Step, TaskType, Wait
 from vmbackends import get_backend
-from vmbackends.errors import Untouched
+from vmbackends.errors import BackendError, Busy, NotAsked, Untouched
 
 # How often a worker looks how a node gets on with a snapshot.
 _LOOK_AGAIN_S = 1.0
@@ -41,8 +41,15 @@ def _restore(run: Run) -> Wait | None:
     try:
         done = get_backend().restore_snapshot(node, vm_spec(vm), snapshot_spec(_snapshot(run)), run.asked_at())
     except Untouched:
-        run.state["untouched"] = run.task.attempt == 1  # an earlier call may have begun what this one does not know of
+        # An earlier call may have begun what this one does not know of, as that of a worker that died.
+        run.state["untouched"] = not run.state.get("touched") and run.task.deaths == 0
         raise
+    except (Busy, NotAsked):
+        raise  # before anything was done
+    except BackendError:
+        run.state["touched"] = True
+        raise
+    run.state["touched"] = True
     if not done:
         return Wait(_LOOK_AGAIN_S)
     run.state["restored"] = True

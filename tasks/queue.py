@@ -111,7 +111,7 @@ def take(worker: str, *, ignore_waits: bool = False) -> Task | None:
         _start_deadlines(due.filter(node_id__in=away))
     slots = set(Task.objects.filter(node_slot__isnull=False).values_list("node_slot", flat=True))
     for seen in _takeable(due, away, slots)[:_WINDOW]:
-        if _claim(seen, worker, slots):
+        if _claim(seen, worker, slots, away):
             return Task.objects.get(pk=seen.pk)
     return None
 
@@ -146,10 +146,10 @@ def _full_nodes(slots: Collection[str | None]) -> list[str]:
     return [node for node in set(nodes) if nodes.count(node) >= SLOTS_PER_NODE]
 
 
-def _claim(seen: Task, worker: str, slots: Collection[str | None]) -> bool:
+def _claim(seen: Task, worker: str, slots: Collection[str | None], away: Collection[str]) -> bool:
     for slot in _free_slots(seen, slots):
         try:
-            return _claim_with(seen, worker, slot)
+            return _claim_with(seen, worker, slot, away)
         except IntegrityError:  # another worker took this slot meanwhile
             continue
     return False
@@ -164,7 +164,7 @@ def _free_slots(seen: Task, slots: Collection[str | None]) -> list[str | None]:
 
 
 @atomic
-def _claim_with(seen: Task, worker: str, slot: str | None) -> bool:
+def _claim_with(seen: Task, worker: str, slot: str | None, away: Collection[str]) -> bool:
     if _is_being_claimed(seen):
         return False
     changes: dict[str, Any] = {
@@ -177,7 +177,10 @@ def _claim_with(seen: Task, worker: str, slot: str | None) -> bool:
     }
     deadline_s = registry.types[seen.type].deadline_s
     if deadline_s is not None:
-        changes["deadline_at"] = Coalesce("deadline_at", Now() + timedelta(seconds=deadline_s))
+        deadline = Now() + timedelta(seconds=deadline_s)
+        # The time that ran while the node was away is over where it is back before anything was tried.
+        is_first = seen.attempt == 0 and seen.node_id not in away
+        changes["deadline_at"] = deadline if is_first else Coalesce("deadline_at", deadline)
     free = Q(lease_until__isnull=True)
     if seen.lease_until is not None:  # it was not given back: the worker that had it died, or hung
         changes["deaths"] = F("deaths") + 1

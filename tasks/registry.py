@@ -38,8 +38,8 @@ class Step:
 class TaskType:
     """`settle` is called in the transaction that ends the task, with the ended task: it puts the subject right.
 
-    `deadline_s` is how long a task is tried from its first start, or from when its node was first seen out of
-    reach; None is for ever. `retry_refusals`: what a node refuses is asked again, with backoff, instead of failed.
+    `deadline_s` is how long a task is tried from its first start, or waits for a node out of reach from when that was
+    seen; None is for ever. `retry_refusals`: what a node refuses is asked again, with backoff, instead of failed.
     `cancellable` while no worker has begun it.
     """
 

@@ -293,6 +293,19 @@ def test_a_guest_that_is_to_be_off_then_is_off(lab, ref, vm, workers, with_memor
     assert workers[0].domain(ref, off).power is Power.OFF
 
 
+def test_one_whose_last_start_failed_goes_back_to_its_disk_once(ref, off, workers):
+    snapshot = taken(workers[0], ref, off, with_memory=False)
+    with Frozen(off) as qemu:
+        assert workers[0].start(ref, off) is False
+    qemu.send(signal.SIGKILL)
+    with pytest.raises(Refused):
+        wait_for(lambda: workers[0].start(ref, off), "the failure")
+    stopped = replace(off, power=PowerIntent(False, datetime.now(UTC)))
+    asked_at = datetime.now(UTC)
+
+    wait_for(lambda: workers[0].restore_snapshot(ref, stopped, snapshot, asked_at), "the restore")
+
+
 def test_while_it_waits_for_its_turn_the_guest_runs(ref, vm, workers, monkeypatch):
     workers[0].power_off(ref, vm)
     snapshot = taken(workers[0], ref, vm, with_memory=False)

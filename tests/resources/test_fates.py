@@ -27,7 +27,7 @@ from tests.factories import (
     static_network,
 )
 from vmbackends.base import DomainState, Power
-from vmbackends.errors import NodeUnreachable, NotAsked, NotSupported, Refused, Untouched
+from vmbackends.errors import Busy, NodeUnreachable, NotAsked, NotSupported, Refused, Untouched
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_engine]
 
@@ -525,6 +525,48 @@ class TestTheNodesReturn:
         on.refresh_from_db()
         assert (on.status, on.desired_on) == (Status.STOPPED, False)
 
+    def test_after_a_second_reboot_one_that_was_coming_up_is_started_again(self, backend, user):
+        vm = vm_in(user, Status.STOPPED, config={})
+        backend.boot_id = "before"
+        sweep_all()
+        act(user, vm, "start")
+        backend.boot_id = "after-the-reboot"
+        backend.states = {vm.id: DomainState(Power.OFF)}
+        run(backend)
+        vm.refresh_from_db()
+        assert (vm.status, vm.error_reason) == (Status.ERROR, "node_absent")
+
+        sweep_all()
+
+        vm.refresh_from_db()
+        assert (vm.status, vm.task.type) == (Status.DEPLOYING, "vm-start")
+
+    def test_one_that_shut_itself_down_while_it_came_up_is_in_error_for_that(self, backend, user):
+        vm = vm_in(user, Status.STOPPED, config={})
+        act(user, vm, "start")
+        backend.states = {vm.id: DomainState(Power.OFF, reason="shut down from within")}
+        run(backend)
+        vm.refresh_from_db()
+        assert (vm.status, vm.error_reason) == (Status.ERROR, "")
+
+    def test_after_a_reboot_one_that_could_not_be_started_in_time_is_started_again(self, backend, user):
+        vm = vm_in(user, Status.RUNNING)
+        sweep_all()
+        backend.boot_id = "after-the-reboot"
+        backend.states = {vm.id: DomainState(Power.OFF)}
+        sweep_all()
+        run(backend, fault=GONE, at="grow_disk")
+        pass_the_deadline()
+        run(backend)
+        vm.refresh_from_db()
+        assert (vm.status, vm.error_reason) == (Status.ERROR, "node_absent")
+        backend.faults.clear()
+
+        sweep_all()
+
+        vm.refresh_from_db()
+        assert (vm.status, vm.task.type) == (Status.DEPLOYING, "vm-start")
+
     def test_after_a_reboot_one_whose_stop_is_cancelled_is_started_again(self, backend, user):
         vm = vm_in(user, Status.RUNNING)
         sweep_all()
@@ -816,6 +858,19 @@ class TestRestoring:
         assert (task.status, task.error) == (TaskStatus.FAILED, "The node does not have it.")
         entry = LogEntry.objects.filter(vm=vm).latest("at")
         assert (entry.level, "nothing was touched: The node does not have it." in entry.message) == ("error", True)
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [(Busy("Busy with others."), Status.RUNNING), (NotAsked("Not asked."), Status.RUNNING), (GONE, Status.ERROR)],
+    )
+    def test_one_refused_after_calls_that_were_not_made_changes_nothing(self, backend, user, before, after):
+        self.begin(user, Status.RUNNING)
+        backend.faults["restore_snapshot"] = before
+        drain(ignore_waits=True, limit=2)
+
+        vm, _ = run(backend, fault=Untouched("The node does not have it."), at="restore_snapshot")
+
+        assert vm.status == after
 
     @pytest.mark.parametrize("status", [Status.RUNNING, Status.STOPPED])
     def test_one_refused_when_an_earlier_call_may_have_begun_it_is_an_error(self, backend, user, status):

@@ -12,7 +12,7 @@ from common.ids import new_object_id
 from tasks import queue
 from tasks.engine import BACKOFF_SECONDS, LONGEST_TURN, MAX_DEATHS, Host, run_task
 from tasks.models import Task, TaskStatus
-from tasks.registry import Wait
+from tasks.registry import Wait, registry
 from tasks.worker import drain
 from vmbackends.errors import Busy, NodeUnreachable, Refused
 
@@ -199,8 +199,17 @@ class TestNodeOutOfReach:
         )
         assert script.settled == [(task.id, "failed")]
 
-    def test_it_runs_no_step_of_a_task_that_was_passed_over_until_its_deadline(self, make, script, pass_time):
+    def test_one_that_was_passed_over_has_its_time_when_the_node_is_back(self, make, script, pass_time):
         task = make(node_id=new_object_id())
+        pass_time(task, "deadline_at")
+        assert turn().status == TaskStatus.SUCCEEDED
+        assert script.calls == ["only"]
+
+    def test_it_runs_no_step_of_a_task_that_was_passed_over_until_its_deadline(
+        self, make, script, pass_time, monkeypatch
+    ):
+        task = make(node_id=new_object_id())
+        monkeypatch.setattr(registry, "unreachable_nodes", lambda: {task.node_id})
         pass_time(task, "deadline_at")
         task = turn()
         assert script.calls == []

@@ -47,10 +47,10 @@ def test_it_gives_a_task_to_one_of_two_workers_that_saw_it(make, monkeypatch):
     make()
     claim, stolen = queue._claim_with, []
 
-    def another_is_first(seen, worker, slot):
+    def another_is_first(seen, worker, *rest):
         if not stolen:
-            stolen.append(claim(seen, "quick", slot))
-        return claim(seen, worker, slot)
+            stolen.append(claim(seen, "quick", *rest))
+        return claim(seen, worker, *rest)
 
     monkeypatch.setattr(queue, "_claim_with", another_is_first)
     assert queue.take("slow") is None

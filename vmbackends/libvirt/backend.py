@@ -225,7 +225,7 @@ class LibvirtBackend(Backend):
             domain = domains.find(connection, vm)
             if domain is None or not snapshots.survives(domain, snapshot):
                 raise Untouched(domains.not_defined(vm))
-            stage = snapshots.restored(domain, mark)
+            stage = snapshots.restored(domain, snapshot, mark)
             if stage is Stage.NOT_BEGUN and not self._long_calls.goes_on(vm, call):
                 self._long_calls.has_ended(vm, call)
                 if not snapshots.is_known(domain, snapshot):
@@ -234,10 +234,10 @@ class LibvirtBackend(Backend):
                 self._long_calls.see_that_it_may(node, starts=False)  # before its power is cut
                 if snapshots.prepare(domain, snapshot, mark):
                     self._long_calls.begin(node, what, vm, call, lambda domain: snapshots.revert(domain, vm, snapshot))
-                stage = snapshots.restored(domain, mark)
+                stage = snapshots.restored(domain, snapshot, mark)
                 if stage is Stage.NOT_BEGUN:  # the next to look must not think that nobody has called
                     self._long_calls.wait_for_its_turn(vm, call)
-                    stage = snapshots.restored(domain, mark)
+                    stage = snapshots.restored(domain, snapshot, mark)
             if stage is not Stage.DONE:
                 return False
             if not vm.power.on:

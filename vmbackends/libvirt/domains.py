@@ -6,6 +6,7 @@ https://libvirt.org/html/libvirt-libvirt-domain.html
 """
 
 from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
 
 import libvirt
 from lxml import etree
@@ -185,16 +186,17 @@ def paths_in_use(connection: Connection) -> set[str]:
 
 
 def _path_of(connection: Connection, source: "etree._Element") -> str | None:
-    """Of a source that is a file, or named as a volume of a pool. None of another, or of a volume that has gone."""
+    """Of a source that is a file, or a volume of a pool, which may have been stopped since. None of another."""
     pool, volume = source.get("pool"), source.get("volume")
     if pool is None or volume is None:
         return source.get("file")
     try:
-        return str(connection.storagePoolLookupByName(pool).storageVolLookupByName(volume).path())
+        folder = etree.fromstring(connection.storagePoolLookupByName(pool).XMLDesc(0)).findtext("target/path")
     except libvirt.libvirtError as e:
         if is_missing(e):
             return None
         raise
+    return str(PurePosixPath(folder) / volume) if folder else None
 
 
 def described(domains: Iterable[Domain]) -> Iterator[tuple[Domain, "etree._Element"]]:

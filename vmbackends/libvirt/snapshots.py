@@ -79,7 +79,7 @@ def take(domain: Domain, snapshot: SnapshotSpec) -> None:
 # Going back to one
 
 
-def restored(domain: Domain, mark: str) -> Stage:
+def restored(domain: Domain, snapshot: SnapshotSpec, mark: str) -> Stage:
     """How far the restore is that has this mark.
 
     The mark is written into the definitions that the snapshot holds. libvirt makes them the domain's as it goes back,
@@ -90,8 +90,8 @@ def restored(domain: Domain, mark: str) -> Stage:
     match tuple(domain.state()):
         case libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP:
             return Stage.UNDER_WAY  # QEMU reads the memory
-        case libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_FAILED:
-            return Stage.NOT_BEGUN  # QEMU could not be started: the guest has not run
+        case libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_FAILED if snapshot.with_memory:
+            return Stage.NOT_BEGUN  # QEMU could not be started: the guest has not run. Without memory none is started.
     return Stage.DONE
 
 
@@ -126,7 +126,7 @@ def prepare(domain: Domain, snapshot: SnapshotSpec, mark: str) -> bool:
     found = domain.snapshotLookupByName(names.snapshot_name(snapshot.id), 0)
     xml = found.getXMLDesc(libvirt.VIR_DOMAIN_SNAPSHOT_XML_SECURE)
     domain.snapshotCreateXML(marked(xml, mark), libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE)
-    if restored(domain, mark) is not Stage.NOT_BEGUN or time.monotonic() - began > _SHORT_S:
+    if restored(domain, snapshot, mark) is not Stage.NOT_BEGUN or time.monotonic() - began > _SHORT_S:
         return False
     if not snapshot.with_memory:
         domains.power_off(domain)
@@ -146,7 +146,10 @@ def revert(domain: Domain, vm: VmSpec, snapshot: SnapshotSpec) -> None:
 def is_left(connection: Connection, pool: Pool, vm: VmSpec, snapshot: SnapshotSpec) -> bool:
     """Whether it is in the disk's file. libvirt forgets it with the domain's definition, and it stays there."""
     disk = volumes.find(pool, names.disk_volume(vm.id))
-    return disk is not None and _size_in(connection, disk, snapshot) is not None
+    try:
+        return disk is not None and _size_in(connection, disk, snapshot) is not None
+    except ValueError as e:
+        raise Untouched(f"The snapshots in the disk of {vm.name} cannot be read: {e}. Try again in a minute.") from e
 
 
 def remember(domain: Domain, snapshot: SnapshotSpec) -> None:
