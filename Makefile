@@ -109,7 +109,7 @@ postgres-if-possible: libvirt-if-possible
 
 .venv/bin/python: | $(if $(wildcard .venv/bin/python),,ensurepip)
 	@$(PY) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
-		echo "AIWM needs Python 3.11, 3.12 or 3.13; $(PY) is not one. Say which: make PY=/path/to/python3.11"; exit 1; }
+		echo "AIWM needs Python 3.11, 3.12 or 3.13; $(PY) is not one. Say which: make serve PY=/path/to/python3.11"; exit 1; }
 	@$(PY) -c 'import ensurepip' 2>/dev/null || { \
 		echo "$(PY) cannot make a virtual environment. On Debian or Ubuntu: sudo apt-get install its package, as python3.11-venv"; exit 1; }
 	$(PY) -m venv .venv || { rm -rf .venv; exit 1; }

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -45,7 +46,7 @@ def serve(nodes: Sequence[Node], port: int, workers: int) -> None:
     _manage("images", "push", _IMAGE, *(node.name for node in nodes))
     _manage("nodes", "refresh", *(node.name for node in nodes), "--no-wait")  # for the workers, as soon as they are
     environment_file = _folder() / "env"
-    environment_file.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in _ours().items()))
+    environment_file.write_text(_for_shells())
     print(_story(nodes, environment_file), flush=True)
     command = _command("serve", "--port", str(port), "--workers", str(workers))
     os.execve(command[0], command, _environment())
@@ -115,11 +116,21 @@ def _command(*arguments: str) -> list[str]:
     return [sys.executable, str(_ROOT / "manage.py"), *arguments]
 
 
+def _for_shells() -> str:
+    lines = [f"{name}={shlex.quote(value)}" for name, value in _ours().items()]
+    return "\n".join([f"unset {' '.join(sorted(_of_a_production()))}", *lines, ""])
+
+
 def _environment() -> dict[str, str]:
-    ours = _ours()
-    # Of a production's settings, as a shell may have them, none is to say where the site is: they may name files.
-    others = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in ours}
-    return {**others, **ours}
+    theirs = _of_a_production()
+    return {**{name: value for name, value in os.environ.items() if name not in theirs}, **_ours()}
+
+
+def _of_a_production() -> set[str]:
+    """Settings that a shell may have from one, and that say nothing of the lab: they may name files, or hosts."""
+    example = (_ROOT / "docs/production.env.example").read_text()
+    names = {name.removesuffix("_FILE") for name in re.findall(r"^([A-Z_]+)=", example, re.MULTILINE)} | _ours().keys()
+    return names | {f"{name}_FILE" for name in names}
 
 
 def _ours() -> dict[str, str]:

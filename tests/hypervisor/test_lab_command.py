@@ -83,7 +83,23 @@ def test_the_site_of_a_shell_with_a_productions_settings_is_the_labs_own(monkeyp
     monkeypatch.setenv("AIWM_LAB", str(tmp_path))
     monkeypatch.setenv("DATABASE_URL_FILE", "/etc/aiwm/database_url")
     monkeypatch.setenv("IMAGES_DIR", "/srv/images")
+    monkeypatch.setenv("SSL_REDIRECT", "1")
+    monkeypatch.setenv("SECRET_KEY_FILE", "/etc/aiwm/secret_key")
+    monkeypatch.setenv("SWEEP_SECONDS", "5")
     environment = site._environment()
     assert environment["DATABASE_URL"] == f"sqlite:///{tmp_path}/site/aiwm.sqlite3"
     assert environment["IMAGES_DIR"] == f"{tmp_path}/site/images"
-    assert "DATABASE_URL_FILE" not in environment
+    assert environment["SWEEP_SECONDS"] == "5"
+    assert not {"DATABASE_URL_FILE", "SSL_REDIRECT", "SECRET_KEY_FILE"} & environment.keys()
+
+
+def test_a_shell_that_reads_its_environment_file_leaves_a_productions_settings(monkeypatch, tmp_path):
+    monkeypatch.setenv("AIWM_LAB", str(tmp_path))
+    file = tmp_path / "env"
+    file.write_text(site._for_shells())
+    shell = ["bash", "-c", f"set -a; . {file}; set +a; env -0"]
+    theirs = {**os.environ, "SSL_REDIRECT": "1", "SECRET_KEY_FILE": "/etc/aiwm/secret_key", "IMAGES_DIR": "/srv"}
+    said = subprocess.run(shell, env=theirs, capture_output=True, text=True, check=True).stdout
+    found = dict(line.partition("=")[::2] for line in said.split("\0"))
+    assert not {"SSL_REDIRECT", "SECRET_KEY_FILE"} & found.keys()
+    assert found["IMAGES_DIR"] == f"{tmp_path}/site/images"

@@ -88,13 +88,14 @@ def _has_filters(connection: Connection) -> bool:
 
 
 def _interfaces(connection: Connection) -> set[str] | None:
-    """The names of the node's interfaces, None where its libvirt does not list them."""
+    """The names of the node's interfaces, None where its libvirt does not list them: it may have no driver for them, or
+    one whose daemon is not there."""
     try:
         names = {interface.name() for interface in connection.listAllInterfaces(0)}
-    except libvirt.libvirtError as e:
-        if e.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT:
-            return None
-        raise
+    except libvirt.libvirtError:
+        if not connection.isAlive():
+            raise
+        return None
     return names if _LOOPBACK in names else None
 
 

@@ -39,17 +39,36 @@ def test_a_node_without_filters_lacks_them_unless_it_has_open_vswitch(connection
     assert networks.lacks(connection, OVS) == ()
 
 
-def test_what_libvirt_does_not_list_is_not_said_to_be_lacking(connection, monkeypatch):
-    class Connection:
-        def numOfNWFilters(self):
-            return 0
+class Unlisted:
+    """A node whose libvirt has filters, and lists no interfaces: another call of libvirt's mock fails in its place."""
 
-        def listAllInterfaces(self, flags):
-            return connection.numOfNWFilters()  # which the mock does not support
+    def __init__(self, fails, *, alive=True):
+        self._fails = fails
+        self._alive = alive
 
-    ref = NodeRef("6" * 24, "node-1", settings=NodeSettings(bridge="no{vlan}", untagged_bridge="none"))
+    def numOfNWFilters(self):
+        return 0
 
-    assert networks.lacks(Connection(), ref) == ()
+    def listAllInterfaces(self, flags):
+        return self._fails()
+
+    def isAlive(self):
+        return self._alive
+
+
+NO_BRIDGES = NodeRef("6" * 24, "node-1", settings=NodeSettings(bridge="no{vlan}", untagged_bridge="none"))
+
+
+def test_what_libvirt_does_not_list_is_not_said_to_be_lacking(connection):
+    for fails in (connection.numOfNWFilters, lambda: connection.lookupByName("nobody")):
+        assert networks.lacks(Unlisted(fails), NO_BRIDGES) == ()
+        networks.see_bridge(Unlisted(fails), NO_BRIDGES, vm_spec())
+
+
+def test_a_connection_that_is_lost_is_not_taken_for_one_that_lists_nothing(connection):
+    lost = Unlisted(connection.numOfNWFilters, alive=False)
+    with pytest.raises(libvirt.libvirtError):
+        networks.see_bridge(lost, NO_BRIDGES, vm_spec())
 
 
 def test_where_libvirt_lists_no_interfaces_no_bridge_is_said_to_be_lacking():
