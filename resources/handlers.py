@@ -152,7 +152,7 @@ def _ask_to_shut_down(run: Run) -> None:
         return
     node, vm = load(run)
     backend = get_backend()
-    if backend.domain(node, vm_spec(vm, PowerIntent(True, vm.desired_since or vm.created_at))).power is Power.RUNNING:
+    if backend.power(node, vm_spec(vm, PowerIntent(True, vm.desired_since or vm.created_at))) is Power.RUNNING:
         backend.shutdown(node, _spec(run, vm, on=False, since="off_since"))
 
 
@@ -160,17 +160,17 @@ def _wait_until_off(run: Run) -> Wait | None:
     if run.payload.get("force"):
         return None
     node, vm = load(run)
-    state = get_backend().domain(node, _spec(run, vm, on=False, since="off_since"))
-    if state.power in (Power.OFF, Power.CRASHED, Power.MISSING):
+    power = get_backend().power(node, _spec(run, vm, on=False, since="off_since"))
+    if power in (Power.OFF, Power.CRASHED, Power.MISSING):
         return None
-    if state.power is Power.RUNNING and timezone.now() - run.asked_at() < timedelta(seconds=settings.SHUTDOWN_SECONDS):
+    if power is Power.RUNNING and timezone.now() - run.asked_at() < timedelta(seconds=settings.SHUTDOWN_SECONDS):
         return Wait(_LOOK_AGAIN_S, "Waiting for the guest to shut down")
     logs.record(
         vm.id,
         "warning",
         f"The guest did not shut down within {settings.SHUTDOWN_SECONDS:g} s; its power is cut"
-        if state.power is Power.RUNNING
-        else f"The guest is {state.power.value}; its power is cut",
+        if power is Power.RUNNING
+        else f"The guest is {power.value}; its power is cut",
     )
     return None
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.test import override_settings
 
 from vmbackends import get_backend
-from vmbackends.base import DomainState, NodeRef, Observation, VmSpec
+from vmbackends.base import DomainState, NodeRef, Observation, Power, VmSpec
 from vmbackends.mock import MockBackend
 
 
@@ -32,20 +32,23 @@ class ScriptedBackend(MockBackend):
             return value
 
         def called(*args: Any, **kwargs: Any) -> Any:
-            self.calls.append(name)
-            fault = self.faults.get(name) or self.faults.get("*")
-            if fault is not None:
-                raise fault
+            self._meet(name)
             return value(*args, **kwargs)
 
         return called
 
-    def domain(self, node: NodeRef, vm: VmSpec) -> DomainState:
-        self.calls.append("domain")
-        fault = self.faults.get("domain") or self.faults.get("*")
+    def _meet(self, name: str) -> None:
+        self.calls.append(name)
+        fault = self.faults.get(name) or self.faults.get("*")
         if fault is not None:
             raise fault
+
+    def domain(self, node: NodeRef, vm: VmSpec) -> DomainState:
         return self.states.get(vm.id) or super().domain(node, vm)
+
+    def power(self, node: NodeRef, vm: VmSpec) -> Power:
+        self._meet("power")
+        return (self.states.get(vm.id) or super().domain(node, vm)).power
 
     def observe(self, node: NodeRef, vms: Sequence[VmSpec]) -> Observation:
         seen = super().observe(node, vms)

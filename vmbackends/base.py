@@ -346,6 +346,10 @@ class Backend(ABC):
         """The state of one VM. Raises NodeUnreachable."""
         return self.observe(node, [vm]).domains[vm.id]
 
+    def power(self, node: NodeRef, vm: VmSpec) -> Power:
+        """Of one VM, and nothing is asked of its guest, which may be on its way down. Raises NodeUnreachable."""
+        return self.domain(node, vm).power
+
     # Images
 
     def push_image(self, node: NodeRef, image: ImageSpec, file: Path, progress: Callable[[int], None]) -> None:

@@ -26,7 +26,7 @@ DEPLOYS = (
      ("remove_seed", "virStorageVolDelete", "after")),
 )  # fmt: skip
 STOPS = (
-    (("domain", "virDomainGetState", "after"), ("shutdown", "virDomainShutdownFlags", "after")),
+    (("power", "virDomainGetState", "after"), ("shutdown", "virDomainShutdownFlags", "after")),
     (("shutdown", "virDomainShutdownFlags", "during"),),
 )
 FORCED_STOPS = (

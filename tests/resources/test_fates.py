@@ -85,7 +85,7 @@ def pass_the_deadline():
 
 DEPLOY_CALLS = ("create_disk", "write_seed", "define", "start", "domain", "remove_seed")
 START_CALLS = ("grow_disk", "define", "start", "domain")
-STOP_CALLS = ("domain", "shutdown", "power_off")
+STOP_CALLS = ("power", "shutdown", "power_off")
 DELETE_CALLS = ("power_off", "undefine", "delete_disks")
 
 
@@ -269,6 +269,14 @@ class TestStopping:
         vm, _ = run(backend, fault=NO, at=call)
 
         assert vm.status == Status.ERROR
+
+    def test_nothing_is_asked_of_a_guest_that_goes_down(self, backend, user):
+        act(user, vm_in(user, Status.RUNNING), "stop")
+
+        vm, _ = run(backend)
+
+        assert vm.status == Status.STOPPED
+        assert "domain" not in backend.calls
 
     def test_a_guest_that_ignores_it_has_its_power_cut(self, backend, user, settings):
         settings.SHUTDOWN_SECONDS = 0

@@ -108,7 +108,7 @@ class BackendContract:
 
         self.let_boot(backend, node, vm)
         state = backend.domain(node, vm)
-        assert state.power is Power.RUNNING
+        assert state.power is backend.power(node, vm) is Power.RUNNING
         assert state.booted
         backend.remove_seed(node, vm)
         assert backend.domain(node, vm).power is Power.RUNNING
@@ -117,12 +117,13 @@ class BackendContract:
         backend.shutdown(node, vm)
         self.let_stop(backend, node, vm)
         state = backend.domain(node, vm)
-        assert state.power is Power.OFF
+        assert state.power is backend.power(node, vm) is Power.OFF
         assert not state.booted
 
         backend.undefine(node, vm)
         backend.delete_disks(node, vm)
         assert backend.domain(node, vm).power in self.after_undefine
+        assert backend.power(node, vm) in self.after_undefine
 
     def test_it_bears_every_call_twice(self, backend, node, vm):
         vm = turned(vm, on=True)
@@ -258,6 +259,7 @@ class BackendContract:
             lambda: backend.probe(node),
             lambda: backend.observe(node, [vm]),
             lambda: backend.domain(node, vm),
+            lambda: backend.power(node, vm),
             lambda: backend.create_disk(node, vm),
             lambda: backend.grow_disk(node, vm),
             lambda: backend.delete_disks(node, vm),

@@ -110,6 +110,11 @@ class LibvirtBackend(Backend):
             address = boot_signs.seen_address(domain, vm) if booted else None
             return with_address(DomainState(power, booted, reason, address), vm)
 
+    def power(self, node: NodeRef, vm: VmSpec) -> Power:
+        with self._connections.at(node, "look at its domain", vm) as connection:
+            domain = domains.find(connection, vm)
+            return Power.MISSING if domain is None else domains.power(domain)[0]
+
     # Disks and definition
 
     def create_disk(self, node: NodeRef, vm: VmSpec) -> None:
