@@ -31,6 +31,8 @@ MAX_DEATHS = 5
 BACKOFF_SECONDS = (5, 10, 20, 40, 60)
 # How often a step asks whether its turn has come, and from when on its task's deadline runs although it has not.
 TURN_SECONDS = 1.0
+# Until a task is taken again whose run ended with the database's failure: if that was of its doing, others come first.
+AFTER_FAILURE = timedelta(seconds=5)
 LONGEST_TURN = timedelta(minutes=30)
 
 Reason = Literal["succeeded", "refused", "deadline", "deaths", "cancelled", "bug"]
@@ -131,6 +133,12 @@ def run_task(task: Task, host: Host | None = None) -> None:
         log.warning("task lost to another worker", extra={"task": task.id, "attempt": task.attempt})
 
 
+def give_back(task: Task) -> None:
+    """Leave a task to others that `run_task` did not end because the database failed: what was written last counts, and
+    nobody has died. Does nothing where it has ended, or another worker has it."""
+    _write_fenced(task, not_before=Now() + AFTER_FAILURE, lease_until=None, node_slot=None)
+
+
 def _run(run: Run, task_type: TaskType) -> None:
     if run.deaths_at_step >= MAX_DEATHS:
         _fail(run, task_type, "deaths", _text_of_deaths(run, task_type))
@@ -165,7 +173,7 @@ def _do(run: Run, task_type: TaskType) -> None:
                 _begin_undo(run, task_type, "refused", e.message)
             return
         except (LeaseLost, OperationalError, InterfaceError):
-            raise  # a database that fails is no fault of the step: the task is repeated when its lease is over
+            raise  # a database that fails is no fault of the step, which is repeated
         except Exception:
             log.exception("a step failed", extra={"task": run.task.id, "step": step.name})
             _begin_undo(run, task_type, "bug", _text_of_bug(run))

@@ -15,15 +15,15 @@ from datetime import timedelta
 from types import FrameType
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, close_old_connections
+from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from common.db import atomic
 from common.ids import new_object_id
 from tasks import pulse, queue
-from tasks.engine import Host, run_task
-from tasks.models import Beat, Worker
+from tasks.engine import Host, give_back, run_task
+from tasks.models import Beat, Task, Worker
 from tasks.registry import Periodic, registry
 from tasks.wake import Waker
 
@@ -34,6 +34,8 @@ HEARTBEAT_SECONDS = 5.0
 EXIT_HUNG = 75
 # A periodic job visits many nodes; one that takes longer hangs.
 PERIODIC_LIMIT_SECONDS = 600.0
+# What is between steps and jobs is the database's, which may not answer at all. Longer than SQLite's writers wait.
+MACHINERY_LIMIT_SECONDS = 180.0
 FORGET_WORKERS_AFTER = timedelta(hours=1)
 
 
@@ -43,16 +45,19 @@ class Watchdog:
     def __init__(self, leave: Callable[[int], None] = os._exit) -> None:
         self._leave = leave
         self._changed = threading.Condition()
+        self._seconds: float | None = None
         self._due: float | None = None
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     @contextmanager
     def guard(self, seconds: float) -> Iterator[None]:
-        self._set(time.monotonic() + seconds)
+        """Within another, that one's time does not run, and begins anew afterwards."""
+        outer = self._seconds
+        self._set(seconds)
         try:
             yield
         finally:
-            self._set(None)
+            self._set(outer)
 
     def leave_if_late(self) -> None:
         """At once, where the thread of the watchdog would come a moment later than the guarded one goes on."""
@@ -61,9 +66,10 @@ class Watchdog:
             log.critical("the worker has slept through the time that it had, and leaves")
             self._leave(EXIT_HUNG)
 
-    def _set(self, due: float | None) -> None:
+    def _set(self, seconds: float | None) -> None:
         with self._changed:
-            self._due = due
+            self._seconds = seconds
+            self._due = None if seconds is None else time.monotonic() + seconds
             self._changed.notify()
 
     def _watch(self) -> None:
@@ -89,6 +95,7 @@ class WorkerProcess(Host):
         self._stopping = False
         self._waker = Waker()
         self._watchdog = Watchdog()
+        self._interrupted: Task | None = None  # the one whose run the database's failure has ended
 
     # What the engine asks of its host
 
@@ -141,7 +148,12 @@ class WorkerProcess(Host):
 
     def turn(self) -> bool:
         """Do what is due, one task at most. Gives whether there was one."""
+        with self.guard(MACHINERY_LIMIT_SECONDS):
+            return self._turn()
+
+    def _turn(self) -> bool:
         self.beat()
+        self._give_back_interrupted()
         run_due_jobs(self)
         for name, job in registry.each_turn.items():
             _run_job(Periodic(name, lambda: 0.0, job), self)
@@ -150,8 +162,17 @@ class WorkerProcess(Host):
         task = queue.take(self.name)
         if task is None:
             return False
-        run_task(task, self)
+        try:
+            run_task(task, self)
+        except (OperationalError, InterfaceError):
+            self._interrupted = task
+            raise
         return True
+
+    def _give_back_interrupted(self) -> None:
+        if self._interrupted is not None:
+            give_back(self._interrupted)
+            self._interrupted = None
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
@@ -159,7 +180,9 @@ class WorkerProcess(Host):
 
     def _leave(self) -> None:
         try:
-            Worker.objects.filter(pk=self.id).delete()
+            with self.guard(MACHINERY_LIMIT_SECONDS):
+                self._give_back_interrupted()
+                Worker.objects.filter(pk=self.id).delete()
         except (DatabaseError, InterfaceError):
             log.exception("the worker's heartbeat row could not be removed; it will be purged")
         log.info("worker stopped", extra={"worker": self.name})

@@ -79,6 +79,52 @@ def test_it_goes_on_when_the_database_fails(process, make, script, monkeypatch, 
     assert "the database fails" in caplog.text
 
 
+def test_a_task_that_the_database_interrupted_waits_for_no_lease_and_costs_no_life(process, make, script, pass_time):
+    task = make()
+    script.answers["only"] = [OperationalError("the server closed the connection"), None]
+    with pytest.raises(OperationalError):
+        process.turn()
+    assert Task.objects.get(pk=task.pk).lease_until is not None
+    assert process.turn() is False, "others come first"
+    pass_time(task, "not_before")
+    assert process.turn() is True
+    task.refresh_from_db()
+    assert (task.status, task.attempt, task.deaths) == (TaskStatus.SUCCEEDED, 2, 0)
+
+
+def test_a_task_that_was_interrupted_is_left_alone_when_another_worker_has_it(process, make, script, pass_time):
+    task = make()
+    script.answers["only"] = [OperationalError("the server closed the connection"), None]
+    with pytest.raises(OperationalError):
+        process.turn()
+    pass_time(task, "lease_until")
+    held = queue.take("another")
+    process.turn()
+    task.refresh_from_db()
+    assert (task.worker, task.lease_until, task.deaths) == ("another", held.lease_until, 1)
+
+
+def test_it_gives_back_what_was_interrupted_when_it_stops(process, make, script):
+    task = make()
+
+    def fails(run):
+        process.stop()
+        raise OperationalError("the server closed the connection")
+
+    script.answers["only"] = fails
+    process.run()
+    task.refresh_from_db()
+    assert (task.status, task.lease_until) == (TaskStatus.RUNNING, None)
+
+
+def test_a_database_that_never_answers_ends_it(process, monkeypatch):
+    left = threading.Event()
+    process._watchdog = worker.Watchdog(lambda code: left.set())
+    monkeypatch.setattr(worker, "MACHINERY_LIMIT_SECONDS", 0.05)
+    monkeypatch.setattr(queue, "take", lambda name: None if left.wait(10) else pytest.fail("it waits on and on"))
+    assert process.turn() is False
+
+
 def test_it_survives_an_error_of_its_own(process, make, script, monkeypatch, caplog):
     def broken(*args, **kwargs):
         process.stop()
@@ -112,6 +158,8 @@ def test_it_leaves_when_a_call_outlives_its_time(caplog):
     with watchdog.guard(30):
         pass
     with watchdog.guard(0.01):
+        with watchdog.guard(30):
+            assert not left.wait(0.05), "an outer one's time does not run meanwhile"
         assert left.wait(10)
     assert codes == [75]
     assert "over its time" in caplog.text
