@@ -273,7 +273,7 @@ def _next_try(run: Run) -> float:
 def _text_of_absence(error: NodeUnreachable) -> str:
     # The rest of a backend's message is for operators; they find it in the log.
     name = re.search(r"\b[Nn]ode (\S+)", error.message)
-    return f"{name[1]} cannot be reached" if name else "The node cannot be reached"
+    return f"{name[1] if name else 'The node'} {'is too busy' if error.busy else 'cannot be reached'}"
 
 
 def _text_of_deadline(run: Run, task_type: TaskType) -> str:

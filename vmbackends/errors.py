@@ -11,7 +11,14 @@ class BackendError(Exception):
 
 
 class NodeUnreachable(BackendError):
-    """The node does not answer. Nothing is known of what it did; the call may be repeated."""
+    """The node does not answer. Nothing is known of what it did; the call may be repeated.
+
+    `busy` where it does live, and is at work on other calls.
+    """
+
+    def __init__(self, message: str, *, code: int | None = None, busy: bool = False) -> None:
+        super().__init__(message, code=code)
+        self.busy = busy
 
 
 class NotAsked(NodeUnreachable):

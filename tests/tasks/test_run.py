@@ -175,6 +175,13 @@ class TestNodeOutOfReach:
         assert script.calls == ["a", *["b"] * 6]
         assert script.settled == []
 
+    def test_one_that_is_too_busy_is_not_said_to_be_away(self, make, script, pass_time):
+        task = make("three", node_id=new_object_id())
+        script.answers["b"] = NodeUnreachable("Node worker-03 is too busy to start it: a lock.", busy=True)
+        assert turn().message == "worker-03 is too busy; trying again"
+        pass_time(task, "deadline_at")
+        assert turn().error.startswith("worker-03 is too busy. Given up after 10 minutes; ")
+
     def test_it_counts_anew_after_a_good_call(self, make, script):
         make("three")
         script.answers["a"] = [away(), away(), None]

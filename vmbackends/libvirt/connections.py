@@ -119,7 +119,9 @@ class _Node:
                 return link
             with self._changed:
                 if not self._changed.wait_for(self._has_room, give_up - time.monotonic()):
-                    raise NotAsked(f"Node {node.name} is too busy to {what}: {MOST_LINKS} calls to it have not ended.")
+                    raise NotAsked(
+                        f"Node {node.name} is too busy to {what}: {MOST_LINKS} calls to it have not ended.", busy=True
+                    )
 
     def give_back(self, link: Link) -> None:
         with self._changed:

@@ -101,7 +101,7 @@ def _translation(
         return NodeUnreachable(f"Node {node.name} cannot be reached to {task}: {text}. {mend}.", code=code)
     if code == libvirt.VIR_ERR_OPERATION_TIMEOUT:
         # Another job holds the domain. The node is there, and the call may be repeated.
-        return NodeUnreachable(f"Node {node.name} is too busy to {task}: {text}.", code=code)
+        return NodeUnreachable(f"Node {node.name} is too busy to {task}: {text}.", code=code, busy=True)
     if code in _UNSUPPORTED:
         return NotSupported(f"Node {node.name} cannot {task} as it is: {text}.", code=code)
     return Refused(f"Node {node.name} could not {task}: {text}.", code=code)

@@ -107,7 +107,7 @@ class LongCalls:
             with self._connections.at(node, what, vm) as connection:
                 domain = domains.require(connection, vm)
                 if time.monotonic() - asked > _FRESH_S:
-                    raise NodeUnreachable(f"Node {node.name} was asked too late to {what}.")
+                    raise NodeUnreachable(f"Node {node.name} was asked too late to {what}.", busy=True)
                 do(domain)
         except Exception as e:  # noqa: BLE001  # raised again where it is asked for
             call.ended.set_exception(e)

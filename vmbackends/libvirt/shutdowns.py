@@ -49,7 +49,7 @@ class Shutdowns:
             asked.result(_TAKES_A_REQUEST_S)
         except TimeoutError as e:
             if asked.cancel():
-                raise NodeUnreachable(f"Node {node.name} was too slow to {_WHAT} (VM {vm.name}).") from e
+                raise NodeUnreachable(f"Node {node.name} was too slow to {_WHAT} (VM {vm.name}).", busy=True) from e
             log.warning("a guest that is to shut down does not take the request", extra=about)
 
     def _ask(self, node: NodeRef, vm: VmSpec, by_agent: bool, asked: "Future[None]") -> None:

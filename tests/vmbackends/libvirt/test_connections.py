@@ -170,8 +170,11 @@ def test_no_two_threads_have_one_at_once_and_those_that_come_later_have_it_again
 def test_where_too_many_are_in_use_it_waits_for_one_and_then_says_so(make_connections, opened):
     connections, got = make_connections(IMPATIENT), []
     with held(connections, MOST_LINKS) as end:
-        with pytest.raises(NotAsked, match=rf"^Node worker-01 is too busy to look at its domains: {MOST_LINKS} calls "):
+        with pytest.raises(
+            NotAsked, match=rf"^Node worker-01 is too busy to look at its domains: {MOST_LINKS} calls "
+        ) as told:
             use(connections)
+        assert told.value.busy
         waits = threading.Thread(target=lambda: got.append(use(connections)))
         waits.start()
         end.set()

@@ -104,6 +104,7 @@ def test_a_domain_that_another_job_holds_may_be_asked_again():
     answer = translation(error_of(libvirt.VIR_ERR_OPERATION_TIMEOUT, "cannot acquire state change lock"))
 
     assert type(answer) is NodeUnreachable
+    assert answer.busy
     assert answer.message == "Node worker-01 is too busy to start the domain: cannot acquire state change lock."
 
 
