@@ -41,7 +41,8 @@ def serve(nodes: Sequence[Node], port: int, workers: int) -> None:
     known = _read("nodes", "list")
     for node in nodes:
         if node.name not in known.split():
-            _do("nodes", "add", node.name, node.uri, "--hostname", node.name, "--segment", node.name)
+            names = ("--hostname", node.name, "--segment", node.name)
+            _do("nodes", "add", node.name, node.uri, *names, "--domain-type", "qemu")
     _do("images", "import", _IMAGE, str(tiny()), "--ready", "cloud-init")
     _manage("images", "push", _IMAGE, *(node.name for node in nodes))
     _manage("nodes", "refresh", *(node.name for node in nodes), "--no-wait")  # for the workers, as soon as they are

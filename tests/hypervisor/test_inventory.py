@@ -13,7 +13,7 @@ from lab.node import Node
 from tests.hypervisor.guests import IMAGE, guest_spec, node_ref
 from vmbackends.base import Devices, GpuSpec, NodeRef, NodeSettings, Power
 from vmbackends.errors import Refused
-from vmbackends.libvirt import LibvirtBackend
+from vmbackends.libvirt import LibvirtBackend, trial
 from vmbackends.libvirt.names import domain_uuid
 from vmbackends.libvirt.xml.hostdevs import hostdevs
 from vmbackends.libvirt.xml.trial import trial_xml
@@ -46,7 +46,7 @@ def test_it_tells_what_works_and_leaves_nothing(node):
     assert report.disk_gb
     assert report.versions["libvirt"].startswith("9.")
     assert IMAGE.volume in {image.volume for image in report.images}
-    assert report.lacks == ()
+    assert [lack.what for lack in report.lacks] == ["No guest comes up with KVM; emulated ones do, many times slower."]
     assert domains(node) == []
     assert set(node.virsh("vol-list", "aiwm").split()) == before
 
@@ -57,7 +57,48 @@ def test_it_tries_what_the_operator_says(node):
     assert [lack.what for lack in report.lacks] == ["No guest comes up as kvm."]
 
     report = LibvirtBackend().probe(refs(node, domain_type="qemu", cpu_mode="qemu64"))
-    assert (report.domain_type, report.cpu_mode) == ("qemu", "qemu64")
+    assert (report.domain_type, report.cpu_mode, report.lacks) == ("qemu", "qemu64", ())
+
+
+# In real mode: `out 0x64, 0xfe` pulses the CPU's reset line; 0x2000 to q35's PM1a_CNT at 0x604 turns it off.
+ENDS = {"reboots": b"\xb0\xfe\xe6\x64", "turns itself off": b"\xba\x04\x06\xb8\x00\x20\xef"}
+
+
+@pytest.mark.parametrize("code", ENDS.values(), ids=ENDS)
+def test_an_image_that_ends_by_itself_comes_up(node, code, monkeypatch, tmp_path):
+    sector = tmp_path / "sector"
+    sector.write_bytes((code + b"\xeb\xfe").ljust(510, b"\0") + b"\x55\xaa")
+    node.run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", sector, node.pool / "ends.qcow2")
+    node.virsh("pool-refresh", "aiwm")
+    monkeypatch.setitem(trial.WATCHED_S, "qemu", 4.0)
+    connection = libvirt.open(node.uri)
+    try:
+        pool = connection.storagePoolLookupByName("aiwm")
+        base = pool.storageVolLookupByName("ends.qcow2")
+        assert trial.first_that_works(connection, pool, base, [("qemu", "qemu64")]) == trial.Works("qemu", "qemu64")
+    finally:
+        connection.close()
+        node.virsh("vol-delete", "ends.qcow2", "aiwm")
+
+
+@pytest.fixture
+def without_qemu(node):
+    programs = [f"/usr/bin/qemu-system-{arch}" for arch in ("x86_64", "i386")]
+    for program in programs:
+        node.run("mount", "--bind", "/dev/null", program)
+    node.kill_daemon()
+    node.start_daemon()
+    yield node
+    for program in programs:
+        node.run("umount", program)
+    node.kill_daemon()
+    node.start_daemon()
+
+
+def test_a_node_without_qemu_says_how_to_have_one(without_qemu):
+    report = LibvirtBackend().probe(refs(without_qemu))
+    assert (report.versions["qemu"], report.domain_type) == ("none", None)
+    assert [(lack.what, lack.mend) for lack in report.lacks] == [("It has no QEMU.", "apt-get install qemu-system-x86")]
 
 
 def test_a_node_without_its_pool_says_how_to_make_it(node):
@@ -68,11 +109,11 @@ def test_a_node_without_its_pool_says_how_to_make_it(node):
 
 
 def test_the_mend_of_a_missing_pool_works_as_written(node: Node):
-    report = LibvirtBackend().probe(refs(node, pool="mended"))
+    report = LibvirtBackend().probe(refs(node, pool="mended", domain_type="qemu"))
     mend = report.lacks[0].mend.replace("/var/lib/libvirt/", f"{node.folder}/")
     node.run("sh", "-c", mend)
     try:
-        report = LibvirtBackend().probe(refs(node, pool="mended"))
+        report = LibvirtBackend().probe(refs(node, pool="mended", domain_type="qemu"))
         assert [lack.what for lack in report.lacks] == ["It has no OS image."]
     finally:
         node.virsh("pool-destroy", "mended")

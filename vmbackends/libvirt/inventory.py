@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import libvirt
+
 from vmbackends.base import Lack, NodeRef, NodeReport
 from vmbackends.errors import Refused
 from vmbackends.libvirt import images, networks, trial, volumes
@@ -18,8 +20,9 @@ def probe(connection: Connection, node: NodeRef) -> NodeReport:
     """Raises Refused where not even its boot can be told, its pool does not start, or another check is under way."""
     _, memory_mib, cpus, *_ = connection.getInfo()
     boot = boot_id(connection)
-    versions = {"libvirt": _words(connection.getLibVersion()), "qemu": _words(connection.getVersion())}
-    lacks = [*_old(connection), *networks.lacks(connection, node)]
+    libvirt_version, qemu_version = connection.getLibVersion(), _qemu_version(connection)
+    versions = {"libvirt": _words(libvirt_version), "qemu": _words(qemu_version) if qemu_version else "none"}
+    lacks = [*_old(libvirt_version, qemu_version), *networks.lacks(connection, node)]
     try:
         pool = volumes.open_pool(connection, node.settings.pool)
     except Refused:
@@ -27,8 +30,11 @@ def probe(connection: Connection, node: NodeRef) -> NodeReport:
         return NodeReport(boot, vcpus=cpus, ram_mb=memory_mib, versions=versions, images=(), lacks=tuple(lacks))
     volumes.refresh(pool)  # what was put there by hand counts as well
     there = images.reports(pool)
-    works = _try(connection, pool, node)
-    lacks += _lacks(pool, node, works, has_images=bool(there))
+    works = _try(connection, pool, node) if qemu_version else None
+    lacks += _not_started_with_node(pool, node)
+    lacks += _guests(node, works) if qemu_version else ()
+    if not there:
+        lacks.append(Lack("It has no OS image.", f"manage.py images push NAME {node.name}"))
     return NodeReport(
         boot_id=boot,
         vcpus=cpus,
@@ -55,28 +61,45 @@ def _try(connection: Connection, pool: Pool, node: NodeRef) -> Works | None:
     return trial.first_that_works(connection, pool, base, dict.fromkeys(candidates))
 
 
-def _lacks(pool: Pool, node: NodeRef, works: Works | None, *, has_images: bool) -> Iterator[Lack]:
+def _not_started_with_node(pool: Pool, node: NodeRef) -> Iterator[Lack]:
     if not pool.autostart():
         name = node.settings.pool
         yield Lack(f"The storage pool {name} is not started with the node.", f"virsh pool-autostart {name}")
+
+
+def _guests(node: NodeRef, works: Works | None) -> Iterator[Lack]:
+    """What keeps them from coming up, or from doing so at a speed that one expects."""
     if works is None:
         wanted = " ".join(filter(None, (node.settings.domain_type, node.settings.cpu_mode)))
         yield Lack(
             f"No guest comes up{f' as {wanted}' if wanted else ''}.",
-            "Install qemu-system-x86 and look at /var/log/libvirt/qemu/aiwm-trial-*.log on the node; inside a virtual "
-            "machine, set the node's domain type to qemu.",
+            "Look at /var/log/libvirt/qemu/aiwm-trial-*.log on the node; inside a virtual machine, set the node's "
+            "domain type to qemu.",
         )
-    if not has_images:
-        yield Lack("It has no OS image.", f"manage.py images push NAME {node.name}")
+    elif works.domain_type == "qemu" and not node.settings.domain_type:
+        yield Lack(
+            "No guest comes up with KVM; emulated ones do, many times slower.",
+            "Turn virtualization on in its firmware, or for the virtual machine that it is, and modprobe kvm_intel or "
+            "kvm_amd. If it is to emulate guests, set its domain type to qemu.",
+        )
 
 
-def _old(connection: Connection) -> Iterator[Lack]:
-    for name, have, least in (
-        ("libvirt", connection.getLibVersion(), LEAST_LIBVIRT),
-        ("QEMU", connection.getVersion(), LEAST_QEMU),
-    ):
-        if have < least:
+def _old(libvirt_version: int, qemu_version: int | None) -> Iterator[Lack]:
+    if qemu_version is None:
+        yield Lack("It has no QEMU.", "apt-get install qemu-system-x86")
+    for name, have, least in (("libvirt", libvirt_version, LEAST_LIBVIRT), ("QEMU", qemu_version, LEAST_QEMU)):
+        if have is not None and have < least:
             yield Lack(f"Its {name} is {_words(have)}, older than {_words(least)}.", f"Upgrade {name} on the node.")
+
+
+def _qemu_version(connection: Connection) -> int | None:
+    """None where libvirt finds no QEMU for our guests."""
+    try:
+        return int(connection.getVersion())
+    except libvirt.libvirtError:
+        if not connection.isAlive():
+            raise
+        return None
 
 
 def _no_pool(node: NodeRef) -> Lack:

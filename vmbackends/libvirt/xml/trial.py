@@ -9,7 +9,10 @@ _RAM_MB = 512
 
 
 def trial_xml(name: str, domain_type: str, cpu_mode: str, disk_path: str | None) -> str:
-    """With an image's disk it boots that, without one the firmware alone. It has no network."""
+    """With an image's disk it boots that, without one the firmware alone. It has no network.
+
+    An image may turn itself off or reboot soon; it goes on then, so that what ends is what could not be run.
+    """
     disk = [] if disk_path is None else [
         E.disk(
             E.driver(name="qemu", type="qcow2"),
@@ -27,8 +30,8 @@ def trial_xml(name: str, domain_type: str, cpu_mode: str, disk_path: str | None)
             E.os(E.type("hvm", arch="x86_64", machine="q35")),
             E.features(E.acpi(), E.apic()),
             cpu.cpu(cpu_mode, 1),
-            E.on_poweroff("destroy"),
-            E.on_reboot("destroy"),
+            E.on_poweroff("restart"),
+            E.on_reboot("restart"),
             E.on_crash("destroy"),
             E.devices(*disk, E.memballoon(model="none")),
             type=domain_type,
