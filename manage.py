@@ -18,6 +18,11 @@ def main() -> None:
             raise
         # The settings could not be read: a value in the environment, and no line of ours.
         sys.exit(f"Wrong settings: {e}")
+    except KeyboardInterrupt:
+        if "--traceback" in sys.argv:
+            raise
+        sys.stderr.write("Stopped.\n")
+        sys.exit(130)  # as shells say it of who ends by SIGINT
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 
 from accounts.actors import Actor, acting_as
 from common.errors import DomainError, Locked, QuotaExceeded, ValidationFailed
-from tasks.errors import NoWorker, WaitedInVain
+from tasks.errors import NoWorker, WaitedInVain, WaitingEnded
 
 
 def in_words(error: DomainError, options: Mapping[str, str] | None = None) -> str:
@@ -49,6 +49,8 @@ def acting(username: str | None, words: Callable[[DomainError], str] = in_words)
         raise CommandError(words(e)) from e
     except (NoWorker, WaitedInVain) as e:
         raise CommandError(str(e)) from e
+    except WaitingEnded as e:
+        raise CommandError(str(e), returncode=130) from e
 
 
 def add_as(parser: ArgumentParser, default: Any) -> None:

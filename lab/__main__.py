@@ -115,6 +115,8 @@ def main(argv: list[str]) -> str | None:
         return str(e)
     except subprocess.CalledProcessError as e:  # it has said why
         return f"This failed: {shlex.join(e.cmd[1:])}"
+    except KeyboardInterrupt:
+        return "Stopped. What runs already is left so: `make lab` goes on from there, and `make lab-down` removes it."
     return None
 
 

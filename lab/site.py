@@ -22,6 +22,8 @@ _IMAGE = "debian-12"
 
 def check_port(port: int) -> None:
     """Raises CommandFailed where somebody else listens there."""
+    if not 1 <= port <= 65_535:
+        raise CommandFailed(f"There is no port {port}: they are from 1 to 65535.")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

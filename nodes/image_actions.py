@@ -102,16 +102,19 @@ def _columns(os_image: str, wants: Wants, image: Image | None) -> dict[str, Any]
 
 def push(actor: Actor, os_image: str, node: Node, progress: Progress) -> Image:
     """Send the image to a node, unless it is there. Raises Forbidden, NotFound, Conflict, NodeUnavailable, and
-    Unsupported where the node will not take it."""
+    Unsupported where the file cannot be read or the node will not take it."""
     actor.require_operator()
     image = find_image(os_image)
     path = image_files.path_of(image.volume)
     if node.lost:
         raise Conflict(f"{node.name} is marked lost and is left alone.")
-    if not path.is_file() or path.stat().st_size != image.size_bytes:
-        raise Conflict(f"{path} is gone or was changed. Import {os_image} again.")
-    with _node_asked():
-        get_backend().push_image(node_ref(node), image_spec(image), path, progress)
+    try:
+        if not path.is_file() or path.stat().st_size != image.size_bytes:
+            raise Conflict(f"{path} is gone or was changed. Import {os_image} again.")
+        with _node_asked():
+            get_backend().push_image(node_ref(node), image_spec(image), path, progress)
+    except OSError as e:
+        raise Unsupported(f"{path} cannot be read: {e.strerror}. Say this as the user who imported it.") from e
     _note(actor, image, node)
     return image
 
@@ -183,7 +186,12 @@ def remove(actor: Actor, os_image: str) -> None:
             if _removed(node, image):
                 _note_gone(actor, image, node)
     _forget(actor, image)
-    _drop_file(image.volume)
+    try:
+        _drop_file(image.volume)
+    except OSError as e:
+        raise Unsupported(
+            f"{os_image} is removed, but for its file: {e.filename}: {e.strerror}. Remove that by hand."
+        ) from e
 
 
 def _removed(node: Node, image: Image) -> bool:

@@ -8,9 +8,10 @@ import hashlib
 import json
 import shutil
 import subprocess
+import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ Progress = Callable[[int], None]  # told how many bytes have been read in all
 _CHUNK = 4 * 1024 * 1024
 _LOOK_S = 60.0  # a look at a header; what takes longer hangs
 _WORK_S = 3600.0
+_PART = ".part"
+_LONGEST_S = 3 * _WORK_S  # nobody is at a file that was not written to for so long
 _MAGIC = b"QFI\xfb"
 # Of the header's incompatible features: https://www.qemu.org/docs/master/interop/qcow2.html
 _DATA_FILE = 1 << 2
@@ -47,17 +50,25 @@ def path_of(volume: str) -> Path:
 @contextmanager
 def taken_in(source: Path, file_format: str, sha256: str | None, progress: Progress) -> Iterator[ImageFile]:
     """This file as one of our own, which is gone at the end unless it was renamed. `sha256` is what the source's must
-    be. Raises Unsupported, with what would help."""
-    own = path_of(f".{uuid.uuid4().hex}.part")
+    be. What another left that was killed is removed. Raises Unsupported, with what would help."""
+    own = path_of(f".{uuid.uuid4().hex}{_PART}")
     try:
         _refuse_format(source, file_format)
         own.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        _remove_what_is_left(own.parent)
         try:
             yield _taken(source, own, file_format, sha256, progress)
         finally:
             own.unlink(missing_ok=True)
     except OSError as e:
         raise Unsupported(f"{e.filename or source}: {e.strerror or e}.") from e
+
+
+def _remove_what_is_left(folder: Path) -> None:
+    for part in folder.glob(f".*{_PART}"):
+        with suppress(FileNotFoundError):
+            if time.time() - part.stat().st_mtime > _LONGEST_S:
+                part.unlink()
 
 
 def _taken(source: Path, own: Path, file_format: str, sha256: str | None, progress: Progress) -> ImageFile:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.text import Text
 
-from tasks.errors import NoWorker, WaitedInVain
+from tasks.errors import NoWorker, WaitedInVain, WaitingEnded
 from tasks.models import Task, Worker
 
 POLL_S = 0.3
@@ -17,8 +17,16 @@ def wait_for(console: Console, tasks: Mapping[str, Task], timeout_s: float) -> d
     """Show these tasks, by the names given, until all have ended; gives them as they ended.
 
     On a terminal there is a bar for each; elsewhere a line for each change. Raises NoWorker at once where none
-    lives, WaitedInVain when the time is over.
+    lives, WaitedInVain when the time is over, WaitingEnded at Ctrl-C.
     """
+    try:
+        return _shown(console, tasks, timeout_s)
+    except KeyboardInterrupt as e:
+        left = ", ".join(task.public_id for task in tasks.values())
+        raise WaitingEnded(f"No longer waiting; this goes on: {left}") from e
+
+
+def _shown(console: Console, tasks: Mapping[str, Task], timeout_s: float) -> dict[str, Task]:
     if not console.is_terminal:
         return _poll(tasks, timeout_s, _Lines(console))
     columns = (

@@ -7,3 +7,7 @@ class NoWorker(Exception):
 
 class WaitedInVain(Exception):
     """It did not come about in time, or never will by itself."""
+
+
+class WaitingEnded(Exception):
+    """Who waited for a task wants to no longer; it goes on."""

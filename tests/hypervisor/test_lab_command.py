@@ -67,6 +67,19 @@ def test_it_says_first_that_its_port_is_taken(lab_packages, monkeypatch, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_it_names_a_port_that_there_is_not(monkeypatch, tmp_path):
+    monkeypatch.setenv("AIWM_LAB", str(tmp_path))
+    assert main(["serve", "--port", "70000"]) == "There is no port 70000: they are from 1 to 65535."
+
+
+def test_ctrl_c_is_no_fault(monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(packages, "install", interrupted)
+    assert main(["up"]).startswith("Stopped.")
+
+
 def test_it_takes_no_site_away_that_is_served(lab_packages, monkeypatch, tmp_path):
     monkeypatch.setenv("AIWM_LAB", str(tmp_path))
     (tmp_path / "site").mkdir()

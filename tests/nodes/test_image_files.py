@@ -1,6 +1,7 @@
 """What is kept of a file, and which is not."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -76,6 +77,17 @@ def test_it_leaves_what_was_renamed(tmp_path, folder):
 
 
 # What would have qemu open another file, or is none that a guest starts from
+
+
+def test_it_removes_what_another_left_that_was_killed(tmp_path, folder):
+    folder.mkdir(parents=True)
+    old, young, other = (folder / name for name in (".1.part", ".2.part", "old.qcow2"))
+    for path in (old, young, other):
+        path.touch()
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    take(qcow2_disk(tmp_path / "disk.qcow2"))
+    assert sorted(folder.iterdir()) == [young, other]
 
 
 def test_it_refuses_a_difference_to_another_file(tmp_path, left):

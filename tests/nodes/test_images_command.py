@@ -1,5 +1,8 @@
 """`manage.py images`"""
 
+import errno
+import os
+import signal
 from io import StringIO
 
 import pytest
@@ -8,7 +11,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from accounts.models import AuditEntry
-from nodes import image_actions
+from nodes import image_actions, image_files
 from nodes.images import use
 from nodes.models import Image, Node, NodeImage
 from resources.config import OsImage
@@ -195,6 +198,18 @@ def test_it_lists_images_with_the_nodes_that_have_them(disk):
     assert "gone" not in printed
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_an_import_that_is_ended_leaves_nothing(disk, folder, monkeypatch, number):
+    handlers = signal.getsignal(number)
+    monkeypatch.setattr(image_files, "_looked_at", lambda *_: os.kill(os.getpid(), number))
+    with pytest.raises(SystemExit) as caught:
+        images("import", "debian-12", disk)
+    assert caught.value.code == 128 + number
+    assert files(folder) == []
+    assert not Image.objects.exists()
+    assert signal.getsignal(number) == handlers
+
+
 # push
 
 
@@ -234,6 +249,21 @@ def test_it_pushes_no_file_that_was_changed(disk, folder, backend):
     path.unlink()
     assert "is gone or was changed." in refusal("push", "debian-12", "worker-01")
     assert not backend.volumes
+
+
+def test_it_says_for_each_node_that_the_file_cannot_be_read(disk, backend, monkeypatch):
+    images("import", "debian-12", disk)
+    for name in ("worker-01", "worker-02"):
+        NodeFactory(name=name, images=())
+
+    def closed(node, image, file, progress):
+        raise PermissionError(errno.EACCES, "Permission denied", str(file))
+
+    monkeypatch.setattr(backend, "push_image", closed)
+    first, second = refusal("push", "debian-12", "--all").splitlines()
+    assert first.startswith("worker-01: ")
+    assert first.endswith(".qcow2 cannot be read: Permission denied. Say this as the user who imported it.")
+    assert second == first.replace("worker-01", "worker-02")
 
 
 def test_a_node_has_no_image_that_was_replaced_while_it_was_sent(disk, backend, monkeypatch):
@@ -278,6 +308,19 @@ def test_it_removes_an_image_from_its_nodes_and_its_file(disk, folder, backend):
     assert list(NodeImage.objects.filter(node__lost=False).values_list("os_image", flat=True)) == ["debian-11"] * 2
     assert AuditEntry.objects.filter(action="image.withdraw").count() == 2
     assert AuditEntry.objects.get(action="image.remove").after is None
+
+
+def test_it_says_that_the_file_is_left_where_it_may_not_be_removed(disk, folder, backend, monkeypatch):
+    images("import", "debian-12", disk)
+
+    def refused(volume):
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder / volume))
+
+    monkeypatch.setattr(image_actions, "_drop_file", refused)
+    message = refusal("remove", "debian-12")
+    assert message.startswith("debian-12 is removed, but for its file: ")
+    assert message.endswith(".qcow2: Permission denied. Remove that by hand.")
+    assert not Image.objects.exists()
 
 
 def test_it_keeps_an_image_that_a_node_keeps(disk, folder, backend):

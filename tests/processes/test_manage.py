@@ -59,3 +59,21 @@ def test_it_keeps_the_traceback_of_what_is_not_for_the_environment_to_mend(tmp_p
 
 def test_it_shows_where_it_came_from_to_who_asks():
     assert "Traceback" in manage("migrate", "--traceback").stderr
+
+
+def test_ctrl_c_is_no_fault():
+    done = manage("shell", "-c", "raise KeyboardInterrupt", DEBUG="1")
+    assert (done.returncode, done.stderr) == (130, "Stopped.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "said"),
+    [
+        (("--port", "70000"), {}, "CommandError: There is no port 70000: they are from 1 to 65535."),
+        ((), {"PORT": "web"}, "manage.py serve: error: argument --port: invalid int value: 'web'"),
+    ],
+)
+def test_serve_names_a_port_that_there_is_not(arguments, environment, said):
+    done = manage("serve", *arguments, DEBUG="1", **environment)
+    assert done.returncode
+    assert done.stderr.splitlines()[-1] == said

@@ -84,7 +84,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default=os.environ.get("HOST") or "127.0.0.1", help="the address to listen on")
-        parser.add_argument("--port", type=int, default=int(os.environ.get("PORT") or 3305))
+        parser.add_argument("--port", type=int, default=os.environ.get("PORT") or 3305)
         parser.add_argument("--workers", type=int, default=2, help="how many processes work on tasks (2)")
 
     def handle(self, *args: Any, host: str, port: int, workers: int, **options: Any) -> None:
@@ -142,6 +142,8 @@ class Command(BaseCommand):
 
 
 def _require_free(host: str, port: int) -> None:
+    if not 1 <= port <= 65_535:
+        raise CommandError(f"There is no port {port}: they are from 1 to 65535.")
     try:
         family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, proto) as probe:

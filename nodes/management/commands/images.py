@@ -1,11 +1,14 @@
 """OS images from the command line, on the machine where their files are kept."""
 
+import signal
+import sys
 from argparse import ArgumentParser, BooleanOptionalAction
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
@@ -33,7 +36,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.console: Console = console_on(self.stdout, no_color=options["no_color"])
-        with acting(options["as_user"]) as actor:
+        with _ended_in_order(), acting(options["as_user"]) as actor:
             getattr(self, f"do_{options['verb']}")(actor, options)
 
     def do_import(self, actor: Actor, options: dict[str, Any]) -> None:
@@ -124,6 +127,21 @@ class Command(BaseCommand):
             yield lambda done: progress.update(bar, completed=done)
 
 
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """By what a closed terminal or a shutdown sends, too: no half of a file is left, here or on a node."""
+
+    def end(number: int, _frame: FrameType | None) -> NoReturn:
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _nodes(options: dict[str, Any]) -> list[Node]:
     if options["all"] == bool(options["nodes"]):
         raise CommandError("Name the nodes, or say --all.")
@@ -140,7 +158,11 @@ def _id_of(os_image: str) -> str:
 
 
 def _length(source: Path) -> int | None:
-    return source.stat().st_size if source.is_file() else None
+    """None where it cannot be told; what is wrong with it says the import."""
+    try:
+        return source.stat().st_size
+    except OSError:
+        return None
 
 
 def _size(size_bytes: int) -> str:

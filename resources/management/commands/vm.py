@@ -142,14 +142,9 @@ class Command(BaseCommand):
             raise CommandError("\n".join(faults))
 
     def _wait(self, begun: dict[str, Task], timeout_s: float) -> list[str]:
-        try:
-            ended = wait_for(self.console, begun, timeout_s)
-        except KeyboardInterrupt as e:
-            left = ", ".join(task.public_id for task in begun.values())
-            raise CommandError(f"No longer waiting; this goes on: {left}", returncode=130) from e
         return [
             f"{label}: {task.type} {task.status}: {task.error or task.message}"
-            for label, task in ended.items()
+            for label, task in wait_for(self.console, begun, timeout_s).items()
             if task.status != TaskStatus.SUCCEEDED
         ]
 
