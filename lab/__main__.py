@@ -44,6 +44,7 @@ def down() -> None:
 
 def status() -> None:
     """Show the nodes, their URIs and networks."""
+    packages.check()  # what runs in a node, only root sees
     for node in nodes():
         print(f"{node.name}  {_state(node)}")
         if node.running:

@@ -5,12 +5,17 @@ number N has four /24 from 198.18.(4N).0 on: the first is untagged, the second V
 Nothing is forwarded or translated: guests reach the machine and each other, and nobody else.
 """
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 
 from .shell import CommandFailed, run
 
 MOST_NODES = 128
+_LOCK = Path("/run/aiwm-lab.lock")
 _ALL = IPv4Network("198.18.0.0/15")
 
 
@@ -52,17 +57,30 @@ def lans_of(number: int) -> tuple[Lan, Lan, Lan]:
     )
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Around `claim` and `plug_in`: whatever else is between the two has been killed there."""
+    with _LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def claim(number: int | None) -> int:
     """The number, or the first free one, taken by making its cables. Raises CommandFailed where it is in use."""
     for n in range(MOST_NODES) if number is None else [number]:
         try:
             _make_cables(lans_of(n))
         except CommandFailed as e:
-            if number is not None or "File exists" not in str(e):
+            if "File exists" not in str(e):
                 raise
         else:
             return n
-    raise CommandFailed(f"All {MOST_NODES} networks of lab nodes are in use.")
+    if number is None:
+        raise CommandFailed(f"All {MOST_NODES} networks of lab nodes are in use.")
+    raise CommandFailed(
+        f"The networks of this node, {lans_of(number)[0].network} and the next, have been taken by another lab's while "
+        "it was off. Remove that lab, or this one: `make lab-down` in its folder."
+    )
 
 
 def _make_cables(lans: tuple[Lan, ...]) -> None:
@@ -71,6 +89,8 @@ def _make_cables(lans: tuple[Lan, ...]) -> None:
     try:
         for lan in lans:
             if lan.cable:
+                if _is_here(lan.inner):
+                    run("ip", "link", "delete", lan.inner)  # of one that was killed before it led it into its node
                 run("ip", "link", "add", lan.cable, "type", "veth", "peer", "name", lan.inner)
                 made.append(lan.cable)
     except CommandFailed:
@@ -80,14 +100,20 @@ def _make_cables(lans: tuple[Lan, ...]) -> None:
 
 
 def plug_in(lans: tuple[Lan, ...], pid: int) -> None:
-    """Lead the cables into the network namespace of this process, and give the machine its addresses."""
+    """Lead the cables into the network namespace of this process, and give the machine its addresses. May be
+    repeated."""
     for lan in lans:
         if lan.cable:
-            run("ip", "link", "set", lan.inner, "netns", str(pid))
+            if _is_here(lan.inner):
+                run("ip", "link", "set", lan.inner, "netns", str(pid))
             inside = ("nsenter", f"--target={pid}", "--net", "ip", "link", "set", lan.inner)
             run(*inside, "master", lan.bridge, "up")
-            run("ip", "address", "add", f"{lan.gateway}/{lan.network.prefixlen}", "dev", lan.cable)
+            run("ip", "address", "replace", f"{lan.gateway}/{lan.network.prefixlen}", "dev", lan.cable)
             run("ip", "link", "set", lan.cable, "up")
+
+
+def _is_here(interface: str) -> bool:
+    return Path(f"/sys/class/net/{interface}").exists()
 
 
 def give_back(lans: tuple[Lan, ...]) -> None:

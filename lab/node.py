@@ -16,7 +16,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from . import config, init
-from .lans import Lan, claim, give_back, lans_of, plug_in
+from .lans import Lan, alone, claim, give_back, lans_of, plug_in
 from .shell import CommandFailed, run
 
 RUN = Path("/run/aiwm-lab")
@@ -104,21 +104,29 @@ class Node:
 
     def start(self) -> "Node":
         """Power the node on and start its libvirtd, unless they run. Returns when libvirtd answers."""
-        if self.running:
-            self.start_daemon()
-        else:
-            number = claim(self._wanted_number())
-            lans = lans_of(number)
-            try:
-                self._prepare()
-                (self.folder / "number").write_text(f"{number}\n")
-                plug_in(lans, self._launch(lans))
-            except BaseException:
-                give_back(lans)
-                self._end()
-                raise
+        with alone():
+            pid = self.pid
+            if pid is None:
+                self._power_on()
+            else:
+                plug_in(self.lans, pid)  # whoever powered it on may have been killed before they did
+        if pid is None:
             self._wait_for_daemon()
+        else:
+            self.start_daemon()
         return self
+
+    def _power_on(self) -> None:
+        number = claim(self._wanted_number())
+        lans = lans_of(number)
+        try:
+            self._prepare()
+            (self.folder / "number").write_text(f"{number}\n")
+            plug_in(lans, self._launch(lans))
+        except BaseException:
+            give_back(lans)
+            self._end()
+            raise
 
     def stop(self) -> None:
         """Cut the node's power: its guests, libvirtd and networks are gone when this returns. Disks stay."""

@@ -1,11 +1,14 @@
 """The lab's nodes do to their guests and libvirtd what the tests of the product rely on."""
 
 import shutil
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from lab import lans
 from lab.node import Node
 from lab.shell import CommandFailed
 from tests.hypervisor.labguests import Guest, wait
@@ -38,6 +41,34 @@ def test_nodes_are_separate(lab_nodes):
     assert {lan.network for lan in one.lans}.isdisjoint(lan.network for lan in other.lans)
     assert one.run("hostname").strip() == one.name
     assert other.virsh("hostname").strip() == other.name
+
+
+@pytest.fixture
+def half_made(lab_packages, tmp_path):
+    """A node that is not there yet, and starts to be, in a process that is killed before it calls this function."""
+
+    def make(function):
+        code = (
+            "import os, sys\nfrom pathlib import Path\nfrom lab import lans, node\n"
+            f"node.{function} = lambda *_: os.kill(os.getpid(), 9)\n"
+            "node.Node('half', Path(sys.argv[1])).start()"
+        )
+        done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], timeout=60, check=False)
+        assert done.returncode == -signal.SIGKILL
+        return made
+
+    made = Node("half", tmp_path)
+    yield make
+    made.remove()
+
+
+@pytest.mark.parametrize("function", ["config.write", "plug_in"])
+def test_one_whose_start_was_killed_starts_with_its_networks(half_made, function):
+    node = half_made(function).start()
+    with lans.alone():
+        assert list(Path("/sys/class/net").glob("aiwm*i")) == [], "none has an end outside of a node"
+    for lan in (node.lan(None), node.lan(100)):
+        assert "state UP" in node.run("ip", "link", "show", lan.bridge), "which has the cable and its other end"
 
 
 def test_a_node_has_a_pool_and_its_bridges_and_no_kvm(node):
@@ -136,7 +167,7 @@ def test_a_mortal_node_ends_with_its_process_even_a_killed_one(tmp_path):
 def test_a_number_in_use_is_not_taken_twice(node, tmp_path):
     number = int((node.folder / "number").read_text())
     other = Node("other", tmp_path / "other", number)
-    with pytest.raises(CommandFailed, match="File exists"):
+    with pytest.raises(CommandFailed, match="have been taken by another lab's while it was off"):
         other.start()
     assert not other.run_folder.exists()
     assert node.run("ip", "-brief", "link", "show", "br100")
