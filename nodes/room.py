@@ -56,9 +56,11 @@ def free(node: Node) -> Room:
 
 @atomic
 def reserve(node_id: str, room: Room, new: bool = True) -> None:
-    """Promise room. For a `new` VM the node must also be enabled and not lost. Raises Conflict."""
+    """Promise room. For a `new` VM the node must also be enabled and not lost; else it is for a snapshot of one that is
+    there. Raises Conflict."""
     if not _add(node_id, room, _TAKES_NEW if new else _ANY):
-        raise _refusal(node_id, room, new)
+        advice = "Ask for less, or choose another node." if new else "Delete snapshots or VMs that are there first."
+        raise _refusal(node_id, room, advice, new=new)
 
 
 @atomic
@@ -66,7 +68,7 @@ def change(node_id: str, before: Room, after: Room) -> None:
     """Promise a VM `after` instead of `before`. What does not grow needs no room. Raises Conflict."""
     growth = after - before
     if growth != Room() and not _add(node_id, growth, _ANY):
-        raise _refusal(node_id, growth, new=False, more=True)
+        raise _refusal(node_id, growth, "Ask for less.", more=True)
 
 
 @atomic
@@ -99,7 +101,7 @@ def _add(node_id: str, room: Room, nodes: QuerySet[Node]) -> bool:
     return nodes.filter(pk=node_id, **fits).update(**added) == 1
 
 
-def _refusal(node_id: str, room: Room, new: bool, more: bool = False) -> Conflict:
+def _refusal(node_id: str, room: Room, advice: str, *, new: bool = False, more: bool = False) -> Conflict:
     node = Node.objects.filter(pk=node_id).first()
     if node is None:
         return Conflict("The node was deleted.")
@@ -116,5 +118,4 @@ def _refusal(node_id: str, room: Room, new: bool, more: bool = False) -> Conflic
     ]
     if not short:
         return Conflict(f"The room on {node.name} changed in this moment. Try again.")
-    advice = "Ask for less." if more else "Ask for less, or choose another node."
     return Conflict(f"{node.name} has no room for it: {'; '.join(short)}. {advice}")

@@ -115,9 +115,12 @@ class Run:
 
     def wait_for_its_turn(self, message: str) -> None:
         """Release a step that others keep from beginning: its time does not run, but for ever. Raises LeaseLost."""
-        if timezone.now() - self.asked_at() < LONGEST_TURN:
+        if self.has_a_turn_to_come():
             self._write(deadline_at=None)
         self.release(f"Waiting for its turn: {message}", seconds=TURN_SECONDS)
+
+    def has_a_turn_to_come(self) -> bool:
+        return timezone.now() - self.asked_at() < LONGEST_TURN
 
     def _write(self, **changes: Any) -> None:
         if not _write_fenced(self.task, state=self.state, **changes):
@@ -215,6 +218,9 @@ def _undo(run: Run, task_type: TaskType) -> None:
         except (LeaseLost, OperationalError, InterfaceError):
             raise
         except Exception as e:
+            if isinstance(e, Busy) and run.has_a_turn_to_come():
+                run.wait_for_its_turn(e.message.rstrip("."))
+                return
             log.exception("an undo failed", extra={"task": run.task.id, "step": step.name, "reason": str(e)})
             undone = False
             break
@@ -290,10 +296,13 @@ def _text_of_deadline(run: Run, task_type: TaskType) -> str:
 
 
 def _text_of_deaths(run: Run, task_type: TaskType) -> str:
-    step = task_type.steps[min(run.state["step"], len(task_type.steps) - 1)]
+    failing = run.state.get("failing")
+    step = task_type.steps[min(failing["at"] if failing else run.state["step"], len(task_type.steps) - 1)]
+    doing = f"while it took back the step {step.name!r}" if failing else f"at the step {step.name!r}"
+    why = f" {failing['message']}" if failing else ""
     return (
-        f"The worker died {run.deaths_at_step} times at the step {step.name!r}, so it is not tried again. "
-        "An operator should look at the worker's log."
+        f"The worker died {run.deaths_at_step} times {doing}, so it is not tried again. "
+        f"An operator should look at the worker's log.{why}"
     )
 
 

@@ -379,7 +379,8 @@ class Backend(ABC):
 
     @abstractmethod
     def delete_disks(self, node: NodeRef, vm: VmSpec) -> None:
-        """Remove the VM's disk, seed and whatever else is its own on the node."""
+        """Remove the VM's disk, seed and whatever else is its own on the node. Raises Busy where something of it can
+        be removed only later."""
 
     @abstractmethod
     def write_seed(self, node: NodeRef, vm: VmSpec, secret: Secret | None) -> None:

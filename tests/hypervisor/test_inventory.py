@@ -12,8 +12,8 @@ from lxml.builder import E
 from lab.node import Node
 from tests.hypervisor.guests import IMAGE, guest_spec, node_ref
 from vmbackends.base import Devices, GpuSpec, NodeRef, NodeSettings, Power
-from vmbackends.errors import Refused
-from vmbackends.libvirt import LibvirtBackend, trial
+from vmbackends.errors import Busy, Refused
+from vmbackends.libvirt import LibvirtBackend, trial, volumes
 from vmbackends.libvirt.names import domain_uuid
 from vmbackends.libvirt.xml.hostdevs import hostdevs
 from vmbackends.libvirt.xml.trial import trial_xml
@@ -108,6 +108,22 @@ def test_a_node_without_its_pool_says_how_to_make_it(node):
     assert report.disk_gb is None
 
 
+def test_a_node_whose_pool_does_not_start_says_so_and_what_else_it_lacks(node):
+    folder = node.folder / "unmounted"
+    node.virsh("pool-define-as", "unmounted", "dir", "--target", str(folder))
+    try:
+        report = LibvirtBackend().probe(refs(node, pool="unmounted", bridge="none", untagged_bridge="none"))
+    finally:
+        node.virsh("pool-undefine", "unmounted")
+    first, *others = report.lacks
+    assert first.what.startswith(
+        f"Node {node.name} could not start its storage pool: cannot open directory 'unmounted'"
+    )
+    assert "virsh pool-start unmounted" in first.mend
+    assert [lack.what for lack in others] == ["It has no bridge none."]
+    assert (report.disk_gb, report.images) == (None, ())
+
+
 def test_the_mend_of_a_missing_pool_works_as_written(node: Node):
     report = LibvirtBackend().probe(refs(node, pool="mended", domain_type="qemu"))
     mend = report.lacks[0].mend.replace("/var/lib/libvirt/", f"{node.folder}/")
@@ -179,6 +195,50 @@ def test_no_disk_is_made_of_half_an_image(node, long_image):
     with pytest.raises(KeyboardInterrupt):
         LibvirtBackend().push_image(refs(node), image, file, break_off)
     assert not {image.volume, f"vm-{vm.id}.qcow2"} & set(node.virsh("vol-list", "aiwm").split())
+
+
+@pytest.fixture
+def unrefreshed(monkeypatch):
+    """As while a volume is made in the pool: libvirt refuses to look at its files, for so many times."""
+    refresh, refusals = libvirt.virStoragePool.refresh, [0]
+
+    def refuses(pool, flags):
+        if refusals[0]:
+            refusals[0] -= 1
+            pool.storageVolLookupByName("none")
+        return refresh(pool, flags)
+
+    monkeypatch.setattr(libvirt.virStoragePool, "refresh", refuses)
+    monkeypatch.setattr(volumes, "_LOOK_AGAIN_S", 0)
+    return refusals
+
+
+def test_a_vm_that_is_deleted_while_a_volume_is_made_leaves_nothing(node, unrefreshed):
+    """What virtlogd has put aside of its console, libvirt knows only when it has looked."""
+    backend, ref, vms = LibvirtBackend(), refs(node), [guest_spec() for _ in range(3)]
+    at_last, later, plain = vms
+    for vm in vms:
+        backend.create_disk(ref, vm)
+
+    def put_aside(vm):
+        for number in (0, 1):
+            node.run("touch", node.pool / f"vm-{vm.id}-console.log.{number}")
+
+    put_aside(at_last)
+    unrefreshed[0] = volumes._LOOKS - 1
+    backend.delete_disks(ref, at_last)
+    put_aside(later)
+    unrefreshed[0] = 1000
+    backend.delete_disks(ref, plain)
+    for _ in range(2):
+        with pytest.raises(Busy, match=r"^Older parts of the console of "):
+            backend.delete_disks(ref, later)
+    assert sorted(file.name for file in node.pool.glob("vm-*")) == [
+        f"vm-{later.id}-console.log.{number}" for number in (0, 1)
+    ]
+    unrefreshed[0] = 0
+    backend.delete_disks(ref, later)
+    assert list(node.pool.glob("vm-*")) == []
 
 
 def test_half_an_image_that_a_disk_is_a_clone_of_all_the_same_is_kept(node, long_image):

@@ -74,6 +74,12 @@ def test_it_takes_no_new_vms_in_maintenance_or_lost(columns, word):
     assert used(node) == Room(2, 2, 2)
 
 
+def test_what_a_snapshot_lacks_is_not_to_be_had_on_another_node():
+    node = small()
+    with pytest.raises(Conflict, match=r"101 GB of disk requested, 100 free\. Delete snapshots or VMs .* first\.$"):
+        room.reserve(node.id, Room(0, 0, 101), new=False)
+
+
 def test_it_changes_by_the_difference():
     node = small()
     room.reserve(node.id, Room(8, 800, 80))

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from common.errors import Conflict
 from common.ids import new_object_id
-from tasks import queue
+from tasks import engine, queue
 from tasks.engine import BACKOFF_SECONDS, LONGEST_TURN, MAX_DEATHS, Host, run_task
 from tasks.models import Task, TaskStatus
 from tasks.registry import Wait, registry
@@ -258,6 +258,21 @@ class TestRefused:
         assert script.calls == ["a", "b", "c", "undo b"]
         assert (task.error, task.outcome) == ("No.", {"reason": "refused", "undone": False})
 
+    def test_an_undo_whose_turn_is_still_to_come_waits_for_it(self, make, script):
+        task = make("three")
+        script.answers |= {"c": Refused("No."), "undo b": [Busy("An image is sent there."), None]}
+        assert turn().message == "Waiting for its turn: An image is sent there"
+        assert script.settled == []
+        task = turn()
+        assert script.calls == ["a", "b", "c", "undo b", "undo b", "undo a"]
+        assert (task.error, task.outcome) == ("No.", {"reason": "refused", "undone": True})
+
+    def test_an_undo_does_not_wait_for_its_turn_for_ever(self, make, script, monkeypatch):
+        make("three")
+        script.answers |= {"c": Refused("No."), "undo b": Busy("An image is sent there.")}
+        monkeypatch.setattr(engine, "LONGEST_TURN", timedelta(0))
+        assert turn().outcome == {"reason": "refused", "undone": False}
+
     def test_it_goes_on_undoing_when_the_worker_was_killed_in_the_middle(self, make, script, pass_time):
         task = make("three")
         script.answers |= {"c": Refused("No."), "undo b": None, "undo a": [Killed(), None]}
@@ -415,6 +430,21 @@ class TestDeaths:
             "An operator should look at the worker's log."
         )
         assert script.settled == [(task.id, "failed")]
+
+    def test_one_that_kills_workers_while_it_is_taken_back_says_at_which_step(self, make, script, pass_time):
+        task = make("three")
+        script.answers |= {"c": Refused("No room."), "undo b": Killed()}
+        for _ in range(MAX_DEATHS):
+            with pytest.raises(Killed):
+                drain()
+            pass_time(task, "lease_until")
+        drain()
+        task.refresh_from_db()
+        assert task.outcome == {"reason": "deaths", "undone": False}
+        assert task.error == (
+            "The worker died 5 times while it took back the step 'b', so it is not tried again. "
+            "An operator should look at the worker's log. No room."
+        )
 
     def test_what_workers_died_of_is_forgotten_when_its_step_is_done(self, make, script, pass_time):
         task = make("three")

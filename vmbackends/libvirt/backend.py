@@ -25,7 +25,7 @@ from vmbackends.base import (
     SnapshotSpec,
     VmSpec,
 )
-from vmbackends.errors import Refused, Untouched
+from vmbackends.errors import Busy, Refused, Untouched
 from vmbackends.libvirt import (
     boot_signs,
     checks,
@@ -141,7 +141,9 @@ class LibvirtBackend(Backend):
         with self._at(node, "remove its disks", vm) as at:
             if volumes.path_in(at.pool, names.disk_volume(vm.id)) in domains.paths_in_use(at.connection):
                 raise Refused(f"The disk of {vm.name} is in use by a domain that runs. Power it off first.")
-            volumes.remove_all(at.pool, names.volume_prefix(vm.id))
+            looked = volumes.remove_all(at.pool, names.volume_prefix(vm.id))
+            if not looked and console.has_older_parts(at.pool, names.console_volume(vm.id)):
+                raise Busy(f"Older parts of the console of {vm.name} are removed when no volume is made in its pool.")
 
     def write_seed(self, node: NodeRef, vm: VmSpec, secret: Secret | None) -> None:
         with self._at(node, "write its cloud-init seed", vm) as at:

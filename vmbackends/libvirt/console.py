@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from vmbackends.base import ConsoleTail, LogLine
 from vmbackends.libvirt.handles import Connection, Pool
-from vmbackends.libvirt.volumes import append, download, ensure_raw, find, remove, size
+from vmbackends.libvirt.volumes import append, download, ensure_raw, find, is_file, remove, size
 
 # A console that has grown so long is begun anew at the next start.
 LONGEST_BYTES = 4 * 1024 * 1024
@@ -37,6 +37,11 @@ def begin(connection: Connection, pool: Pool, name: str, now: datetime) -> None:
         remove(pool, name)
     line = f"\n=== AIWM: power on at {now.astimezone(UTC).isoformat()} ===\n"
     append(connection, ensure_raw(pool, name), line.encode())
+
+
+def has_older_parts(pool: Pool, name: str) -> bool:
+    """Whether virtlogd has begun it anew and kept what there was, which libvirt sees when it looks into the pool."""
+    return is_file(pool, f"{name}.0")
 
 
 def has_finished(connection: Connection, pool: Pool, name: str) -> bool:

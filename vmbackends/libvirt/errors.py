@@ -43,6 +43,8 @@ _A_PATH = re.compile(r"(?<![\w.:/-])/(?:[^\s/'\",;:]+/)+([^\s/'\",;:]+)")
 _A_URI = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]*")
 # A VM's domain, or a volume of it.
 _A_VM = re.compile(r"(?:\b(?:domain|volume|file) )?(['\"]?)\bvm-([0-9a-f]{24})\b(?:[-.]\w+)*\1")
+# Any other domain, where libvirt says whose a device or a name is: it may be somebody's who is no user of ours.
+_A_DOMAIN = re.compile(r"\bdomain (?:(['\"])(?!vm-)[^'\"]+\1|(?<=in use by driver QEMU, domain )(?!vm-)\S+)")
 # ssh draws a box around its warnings.
 _A_BOX = re.compile(r"@{4,}|^@ +| +@\r?$", re.MULTILINE)
 _LONGEST_TEXT = 500
@@ -118,5 +120,6 @@ def text_of(error: libvirt.libvirtError, node: NodeRef, vm: VmSpec | None = None
     text = _A_PATH.sub(r"\1", _A_URI.sub("its URI", _A_BOX.sub("", text)))
     if vm is not None:
         text = _A_VM.sub(lambda found: found[0] if found[2] == vm.id else "another VM", text)
+        text = _A_DOMAIN.sub("another domain", text)
     text = " ".join(text.split()).rstrip(".")
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"

@@ -109,7 +109,7 @@ def _refuse_in_use(connection: Connection, pool: Pool, base: Volume) -> None:
 def _look_again(pool: Pool) -> None:
     """A clone that was made by hand is not on libvirt's list until it has looked."""
     try:
-        pool.refresh(0)
+        volumes.look_into(pool)
     except libvirt.libvirtError as e:
         if is_transport(e):
             raise

@@ -8,6 +8,7 @@ from vmbackends.base import Lack, NodeRef, NodeReport
 from vmbackends.errors import Refused
 from vmbackends.libvirt import images, networks, trial, volumes
 from vmbackends.libvirt.boot import boot_id
+from vmbackends.libvirt.errors import translated
 from vmbackends.libvirt.handles import Connection, Pool
 from vmbackends.libvirt.trial import Works
 
@@ -17,16 +18,17 @@ LEAST_QEMU = 7_002_000
 
 
 def probe(connection: Connection, node: NodeRef) -> NodeReport:
-    """Raises Refused where not even its boot can be told, its pool does not start, or another check is under way."""
+    """Raises Refused where not even its boot can be told, or another check is under way."""
     _, memory_mib, cpus, *_ = connection.getInfo()
     boot = boot_id(connection)
     libvirt_version, qemu_version = connection.getLibVersion(), _qemu_version(connection)
     versions = {"libvirt": _words(libvirt_version), "qemu": _words(qemu_version) if qemu_version else "none"}
     lacks = [*_old(libvirt_version, qemu_version), *networks.lacks(connection, node)]
     try:
-        pool = volumes.open_pool(connection, node.settings.pool)
-    except Refused:
-        lacks.insert(0, _no_pool(node))
+        with translated(node, "start its storage pool", answers=connection.isAlive):
+            pool = volumes.open_pool(connection, node.settings.pool)
+    except Refused as e:
+        lacks.insert(0, _no_pool(node) if e.code == libvirt.VIR_ERR_NO_STORAGE_POOL else _stopped_pool(node, e))
         return NodeReport(boot, vcpus=cpus, ram_mb=memory_mib, versions=versions, images=(), lacks=tuple(lacks))
     volumes.refresh(pool)  # what was put there by hand counts as well
     there = images.reports(pool)
@@ -109,6 +111,11 @@ def _no_pool(node: NodeRef) -> Lack:
         f"virsh pool-define-as {name} dir --target /var/lib/libvirt/{name} && virsh pool-build {name} && "
         f"virsh pool-start {name} && virsh pool-autostart {name}",
     )
+
+
+def _stopped_pool(node: NodeRef, why: Refused) -> Lack:
+    name = node.settings.pool
+    return Lack(why.message, f"Mount what {name} is on, if that is it, and virsh pool-start {name} on the node.")
 
 
 def _words(number: int) -> str:

@@ -7,13 +7,14 @@ be another worker's. The thread only knows what libvirtd said if it failed, and 
 
 import threading
 import time
+import traceback
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from vmbackends.base import NodeRef, VmSpec
-from vmbackends.errors import Busy, NodeUnreachable
-from vmbackends.libvirt import domains
+from vmbackends.errors import Busy, NodeUnreachable, NotAsked
+from vmbackends.libvirt import domains, threads
 from vmbackends.libvirt.connections import Connections
 from vmbackends.libvirt.handles import Domain
 
@@ -81,8 +82,10 @@ class LongCalls:
             self.see_that_it_may(node, starts=starts)
             self._calls[vm.id] = call
             self._open = [other for other in self._open if not other.ended.done()] + [call]
-        arguments = (call, node, what, vm, do, time.monotonic())
-        threading.Thread(target=self._make, args=arguments, name=f"libvirt: {what}", daemon=True).start()
+        try:
+            threads.begin(node, f"libvirt: {what}", self._make, call, node, what, vm, do, time.monotonic())
+        except NotAsked as e:
+            call.ended.set_exception(e)
         return self._wait(call, vm, _WAITS_S)
 
     def wait_for_its_turn(self, vm: VmSpec, identity: Hashable) -> bool:
@@ -104,12 +107,23 @@ class LongCalls:
         self, call: _Call, node: NodeRef, what: str, vm: VmSpec, do: Callable[[Domain], object], asked: float
     ) -> None:
         try:
-            with self._connections.at(node, what, vm) as connection:
-                domain = domains.require(connection, vm)
-                if time.monotonic() - asked > _FRESH_S:
-                    raise NodeUnreachable(f"Node {node.name} was asked too late to {what}.", busy=True)
-                do(domain)
+            self._ask(node, what, vm, do, asked)
         except Exception as e:  # noqa: BLE001  # raised again where it is asked for
+            _let_go_of_frames(e)
             call.ended.set_exception(e)
         else:
             call.ended.set_result(None)
+
+    def _ask(self, node: NodeRef, what: str, vm: VmSpec, do: Callable[[Domain], object], asked: float) -> None:
+        with self._connections.at(node, what, vm) as connection:
+            domain = domains.require(connection, vm)
+            if time.monotonic() - asked > _FRESH_S:
+                raise NodeUnreachable(f"Node {node.name} was asked too late to {what}.", busy=True)
+            do(domain)
+
+
+def _let_go_of_frames(error: BaseException | None) -> None:
+    """It may be kept for long, and the connections and domains that its traceback refers to would be, too."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

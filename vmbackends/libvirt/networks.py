@@ -30,7 +30,7 @@ def filter_for(connection: Connection, node: NodeRef, vm: VmSpec) -> str | None:
     try:
         _ensure(connection, name)
     except libvirt.libvirtError as e:
-        if e.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
+        if _has_filters(connection):
             raise
         raise NotSupported(f"On node {node.name} {_NO_FILTERS}. {_INSTALL}", code=e.get_error_code()) from e
     return name
@@ -78,12 +78,13 @@ def _ensure(connection: Connection, name: str) -> None:
 
 
 def _has_filters(connection: Connection) -> bool:
+    """False where its libvirt has no driver for them, or one whose daemon is not there."""
     try:
         connection.numOfNWFilters()
-    except libvirt.libvirtError as e:
-        if e.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT:
-            return False
-        raise
+    except libvirt.libvirtError:
+        if not connection.isAlive():
+            raise
+        return False
     return True
 
 

@@ -15,7 +15,8 @@ from typing import Any
 import libvirt
 
 from vmbackends.base import NodeRef
-from vmbackends.errors import NodeUnreachable
+from vmbackends.errors import NodeUnreachable, NotAsked
+from vmbackends.libvirt import threads
 from vmbackends.libvirt.connections import Connections
 
 # Far more than QEMUs take that answer, many though they be. Twice that is less than a look at a node may take.
@@ -57,7 +58,11 @@ class Readings:
                 if self._hanging.get(node.id, 0) > MOST_HANGING:
                     break
                 self._hanging[node.id] = self._hanging.get(node.id, 0) + 1
-            threading.Thread(target=self._ask, args=(node, answer), name="libvirt: measure", daemon=True).start()
+            try:
+                threads.begin(node, "libvirt: measure", self._ask, node, answer)
+            except NotAsked:
+                self._has_ended(node)
+                raise
             try:
                 return answer.result(_ANSWERS_S)
             except TimeoutError:

@@ -10,8 +10,8 @@ import threading
 from concurrent.futures import Future
 
 from vmbackends.base import NodeRef, VmSpec
-from vmbackends.errors import NodeUnreachable
-from vmbackends.libvirt import domains
+from vmbackends.errors import NodeUnreachable, NotAsked
+from vmbackends.libvirt import domains, threads
 from vmbackends.libvirt.connections import Connections
 
 log = logging.getLogger(__name__)
@@ -43,8 +43,11 @@ class Shutdowns:
             by_agent = len(others) < MOST_BY_AGENT
             others.add(vm.id)
         asked: Future[None] = Future()
-        arguments = (node, vm, by_agent, asked)
-        threading.Thread(target=self._ask, args=arguments, name="libvirt-shutdown", daemon=True).start()
+        try:
+            threads.begin(node, "libvirt-shutdown", self._ask, node, vm, by_agent, asked)
+        except NotAsked:
+            self._has_ended(node, vm)
+            raise
         try:
             asked.result(_TAKES_A_REQUEST_S)
         except TimeoutError as e:
@@ -62,10 +65,13 @@ class Shutdowns:
                     domains.shut_down(domain, by_agent)
         except Exception as e:  # noqa: BLE001  # raised again where it is waited for
             failure = e
-        with self._lock:
-            self._open[node.id].discard(vm.id)
+        self._has_ended(node, vm)
         if asked.running() or (not asked.cancelled() and asked.set_running_or_notify_cancel()):
             if failure:
                 asked.set_exception(failure)
             else:
                 asked.set_result(None)
+
+    def _has_ended(self, node: NodeRef, vm: VmSpec) -> None:
+        with self._lock:
+            self._open[node.id].discard(vm.id)

@@ -5,6 +5,7 @@ opens every file, is for what others do there. https://libvirt.org/html/libvirt-
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 
 GIB = 1024**3
 _CHUNK = 256 * 1024
+_LOOKS, _LOOK_AGAIN_S = 5, 0.1
 
 
 def open_pool(connection: Connection, name: str) -> Pool:
@@ -113,22 +115,51 @@ def remove(pool: Pool, name: str) -> None:
                 raise
 
 
-def refresh(pool: Pool) -> None:
-    """Have libvirt look at the files themselves, unless something is being sent there: then it looks another time."""
+def refresh(pool: Pool) -> bool:
+    """Have libvirt look at the files themselves. False where it does not: while a volume is made there, it refuses."""
     try:
-        pool.refresh(0)
+        look_into(pool)
+        return True
     except libvirt.libvirtError as e:
         if is_transport(e):
             raise
-        log.info("a pool could not be refreshed, as while something is sent to it", extra={"reason": str(e)})
+        log.info("a pool could not be refreshed, as while a volume is made there", extra={"reason": str(e)})
+        return False
 
 
-def remove_all(pool: Pool, prefix: str) -> None:
-    """Remove whatever begins so: what libvirt made, and what only a refresh sees, as a console's older parts."""
-    refresh(pool)
+def look_into(pool: Pool) -> None:
+    """Refresh it. Most volumes are made in moments, after which it is tried again. Raises libvirtError."""
+    for _ in range(_LOOKS - 1):
+        try:
+            pool.refresh(0)
+        except libvirt.libvirtError as e:
+            if is_transport(e):
+                raise
+            time.sleep(_LOOK_AGAIN_S)
+        else:
+            return
+    pool.refresh(0)
+
+
+def remove_all(pool: Pool, prefix: str) -> bool:
+    """Remove whatever begins so: what libvirt made, and what only a refresh sees, as a console's older parts. False
+    where there was none, so that of the latter some may be left."""
+    refreshed = refresh(pool)
     for volume in pool.listAllVolumes(0):
         if volume.name().startswith(prefix):
             remove(pool, volume.name())
+    return refreshed
+
+
+def is_file(pool: Pool, name: str) -> bool:
+    """Whether a file of this name is there, also where libvirt knows of no such volume: it makes none over it."""
+    try:
+        pool.createXML(raw_xml(name, capacity_bytes=0), 0).delete(0)
+    except libvirt.libvirtError as e:
+        if is_transport(e):
+            raise
+        return True
+    return False
 
 
 def write(connection: Connection, pool: Pool, name: str, content: bytes) -> None:

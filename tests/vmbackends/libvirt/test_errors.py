@@ -234,6 +234,10 @@ OWN, OTHER = "692cdc80aabbccddee000001", "692cdc80aabbccddee000002"
         (f"lock of '/srv/aiwm/vm-{OTHER}-console.log.0'. Is it vm-{OTHER}?", "lock of another VM. Is it another VM?"),
         (f"domain 'vm-{OWN}' is not running: vm-{OWN}.qcow2", f"domain 'vm-{OWN}' is not running: vm-{OWN}.qcow2"),
         (f"in use by domain vm-{OTHER}0", f"in use by domain vm-{OTHER}0"),
+        ("PCI device 0000:3b:00.0 is in use by driver QEMU, domain payroll-db",
+         "PCI device 0000:3b:00.0 is in use by driver QEMU, another domain"),
+        ("domain 'pay roll' already exists with uuid 1", "another domain already exists with uuid 1"),
+        ("not valid, domain is not running", "not valid, domain is not running"),
     ],
 )  # fmt: skip
 def test_it_names_no_other_vm_to_the_owner_of_one(text, said):

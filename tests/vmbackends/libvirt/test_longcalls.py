@@ -1,6 +1,9 @@
 """Calls that outlive the step which made them: told of while they go on, and of their failure once."""
 
+import gc
 import threading
+import traceback
+import weakref
 from contextlib import contextmanager
 
 import pytest
@@ -9,7 +12,7 @@ pytest.importorskip("libvirt", reason="needs the extra `libvirt`")
 
 from tests.vmbackends.specs import vm_spec
 from vmbackends.base import NodeRef
-from vmbackends.errors import Busy, NodeUnreachable, Refused
+from vmbackends.errors import Busy, NodeUnreachable, NotAsked, Refused
 from vmbackends.libvirt import domains, longcalls
 from vmbackends.libvirt.longcalls import LongCalls
 
@@ -73,6 +76,38 @@ def test_one_that_fails_at_once_says_so_where_it_is_begun_and_no_more(calls):
         calls.begin(NODE, "do it", vm, "one", fail)
 
     assert not calls.has_ended(vm, "one")
+
+
+def test_one_for_which_there_is_no_thread_takes_no_turn(calls, monkeypatch):
+    def none_left(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    for _ in range(longcalls.MOST_OF_A_NODE + 1):
+        vm = vm_spec()
+        with pytest.raises(NotAsked, match="worker-01 was not asked: can't start new thread") as told:
+            calls.begin(NODE, "do it", vm, "one", print)
+        assert told.value.busy
+        assert not calls.goes_on(vm, "one")
+
+
+def test_a_failure_that_nobody_fetches_keeps_no_connection(calls, slow, monkeypatch):
+    class Domain:
+        pass
+
+    domain = Domain()
+    gone, vm = weakref.ref(domain), vm_spec()
+    monkeypatch.setattr(domains, "require", lambda connection, vm: gone())
+    assert not calls.begin(NODE, "do it", vm, "one", slow)
+    slow.end(calls, vm, Refused("No."))
+    slow.made.clear()
+    del domain
+    gc.collect()
+
+    assert gone() is None
+    with pytest.raises(Refused) as told:
+        calls.has_ended(vm, "one")
+    assert any(frame.name == "__call__" for frame in traceback.extract_tb(told.tb)), "where it came from is known still"
 
 
 def test_one_that_lasts_goes_on_until_it_ends(calls, slow):

@@ -65,6 +65,20 @@ def test_what_libvirt_does_not_list_is_not_said_to_be_lacking(connection):
         networks.see_bridge(Unlisted(fails), NO_BRIDGES, vm_spec())
 
 
+def test_filters_whose_daemon_is_not_there_are_none(connection):
+    class Connection(Unlisted):
+        def numOfNWFilters(self):
+            return connection.createXML("<none/>")  # which fails by another code than that of no driver
+
+        def nwfilterLookupByName(self, name):
+            return self.numOfNWFilters()
+
+    node = Connection(connection.numOfNWFilters)
+    with pytest.raises(NotSupported, match=r"^On node node-1 libvirt has no network filters"):
+        networks.filter_for(node, LINUX, vm_spec())
+    assert networks.lacks(node, LINUX)[0].what.startswith("Its libvirt has no network filters")
+
+
 def test_a_connection_that_is_lost_is_not_taken_for_one_that_lists_nothing(connection):
     lost = Unlisted(connection.numOfNWFilters, alive=False)
     with pytest.raises(libvirt.libvirtError):

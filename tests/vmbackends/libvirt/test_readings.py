@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("libvirt", reason="needs the extra `libvirt`")
 
 from vmbackends.base import NodeRef
-from vmbackends.errors import NodeUnreachable, Refused
+from vmbackends.errors import NodeUnreachable, NotAsked, Refused
 from vmbackends.libvirt import readings
 from vmbackends.libvirt.readings import Readings
 
@@ -55,6 +55,20 @@ def nodes(monkeypatch):
 def test_it_reads_what_each_guest_uses(nodes):
     assert Readings(nodes).read(NODE).fields == {"one": {"cpu.time": 1}}
     assert len(nodes.calls) == 1
+
+
+def test_one_for_which_there_is_no_thread_counts_for_none_that_hangs(nodes, monkeypatch):
+    def none_left(thread):
+        raise RuntimeError("can't start new thread")
+
+    subject = Readings(nodes)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none_left)
+        for _ in range(readings.MOST_HANGING + 2):
+            with pytest.raises(NotAsked):
+                subject.read(NODE)
+
+    assert subject.read(NODE).fields == {"one": {"cpu.time": 1}}
 
 
 def test_it_asks_again_past_one_that_hangs_and_then_needs_no_second_call(nodes):

@@ -12,7 +12,7 @@ libvirt = pytest.importorskip("libvirt", reason="needs the extra `libvirt`")
 
 from tests.vmbackends.specs import vm_spec
 from vmbackends.base import NodeRef
-from vmbackends.errors import NodeUnreachable, Refused
+from vmbackends.errors import NodeUnreachable, NotAsked, Refused
 from vmbackends.libvirt import domains, shutdowns
 from vmbackends.libvirt.shutdowns import MOST, MOST_BY_AGENT, Shutdowns
 
@@ -110,6 +110,20 @@ def test_a_node_that_is_slow_asks_no_guest_when_nobody_waits_any_more(guests):
     wait_for_all(guests)
 
     assert guests.asked == []
+
+
+def test_one_for_which_there_is_no_thread_takes_no_turn(guests, monkeypatch):
+    def none_left(thread):
+        raise RuntimeError("can't start new thread")
+
+    subject, vm = Shutdowns(guests), vm_spec()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none_left)
+        with pytest.raises(NotAsked):
+            subject.ask(NODE, vm)
+    subject.ask(NODE, vm)
+
+    assert guests.asked == [AGENT_OR_BUTTON]
 
 
 def test_it_says_why_a_node_refuses(guests):
