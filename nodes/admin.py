@@ -79,8 +79,8 @@ class NodeAdmin(WithHistory, ActingAdmin):
     search_help_text = "A name, a host name or an id"
     actions = ("refresh", "maintenance_on", "maintenance_off", "mark_lost", "mark_found", "retire")
     as_it_is = (
-        "shown_status", "vcpus", "ram", "disk", "probed_domain_type", "probed_cpu_mode", "hypervisor", "boot_id",
-        "last_seen", "created_at", "updated_at",
+        "shown_status", "vcpus", "ram", "disk", "probed_domain_type", "probed_cpu_mode", "hypervisor", "capabilities",
+        "boot_id", "last_seen", "created_at", "updated_at",
     )  # fmt: skip
     readonly_fields = (*as_it_is, "unaccounted")
     fieldsets = (

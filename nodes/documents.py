@@ -44,11 +44,13 @@ class GpuDocument(Document):
 
 
 class HypervisorDocument(Document):
-    """What the node said itself when it was last asked. By `domainType` and `cpuMode` its guests come up."""
+    """What the node said itself when it was last asked. By `domainType` and `cpuMode` its guests come up; of `uefi` and
+    `tpm` they can have what stands in `capabilities`."""
 
     domain_type: Literal["kvm", "qemu"] | None
     cpu_mode: str | None
     versions: dict[str, str]
+    capabilities: list[str] | None
 
 
 class NodeDocument(Document):
@@ -124,6 +126,7 @@ def node_document(
                 "domainType": node.probed_domain_type or None,
                 "cpuMode": node.probed_cpu_mode or None,
                 "versions": node.hypervisor,
+                "capabilities": node.capabilities,
             },
             "enabled": node.enabled,
             "lost": node.lost,

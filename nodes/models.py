@@ -23,9 +23,10 @@ class Node(models.Model):
 
     `vcpu_overcommit` is how many vCPUs may be promised for each that the node has. `enabled` off is maintenance: no
     new VMs. `online` is what the last sweep saw; `lost` is an operator's word that it will not come back as it was.
-    `pool` to `cpu_mode` are how VMs are put on it, see `vmbackends.base.NodeSettings`; `probed_*` and `hypervisor`, the
-    versions of its software by their names, are what it said itself when it was last asked. A deleted one keeps its
-    row, because those of deleted VMs name it; nothing is promised of it any more.
+    `pool` to `cpu_mode` are how VMs are put on it, see `vmbackends.base.NodeSettings`; `probed_*`, `capabilities` and
+    `hypervisor`, the versions of its software by their names, are what it said itself when it was last asked, see
+    `vmbackends.base.NodeReport`. A deleted one keeps its row, because those of deleted VMs name it; nothing is promised
+    of it any more.
     """
 
     id = object_id_key()
@@ -42,6 +43,7 @@ class Node(models.Model):
     probed_domain_type = models.CharField(max_length=4, blank=True, default="", editable=False)
     probed_cpu_mode = models.CharField(max_length=60, blank=True, default="", editable=False)
     hypervisor = models.JSONField(default=dict, editable=False)
+    capabilities = models.JSONField(null=True, editable=False)
     enabled = models.BooleanField(default=True)
     online = models.BooleanField(default=False, editable=False)
     lost = models.BooleanField(default=False, editable=False)

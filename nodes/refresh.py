@@ -45,6 +45,7 @@ def write_down(node: Node, report: NodeReport) -> None:
         "probed_domain_type": report.domain_type,
         "probed_cpu_mode": report.cpu_mode,
         "hypervisor": dict(report.versions) or None,
+        "capabilities": None if report.capabilities is None else list(report.capabilities),
     }
     columns: dict[str, Any] = {name: value for name, value in reported.items() if value is not None}
     if columns:

@@ -187,7 +187,8 @@ class NodeReport:
 
     `os_images` is for a backend that knows images by their name, `images` for one that finds them as volumes.
     `domain_type` and `cpu_mode` are what guests come up with: what the node's settings say where they say any, else the
-    best that works. `lacks` stand in the order in which they are to be mended.
+    best that works. `capabilities` are those of "uefi" and "tpm" that its guests can have. `lacks` stand in the order
+    in which they are to be mended.
     """
 
     boot_id: str
@@ -200,6 +201,7 @@ class NodeReport:
     versions: Mapping[str, str] = field(default_factory=dict)
     domain_type: str | None = None
     cpu_mode: str | None = None
+    capabilities: tuple[str, ...] | None = None
     lacks: tuple[Lack, ...] = ()
 
 

@@ -45,6 +45,7 @@ def test_it_tells_what_works_and_leaves_nothing(node):
     assert report.ram_mb
     assert report.disk_gb
     assert report.versions["libvirt"].startswith("9.")
+    assert report.capabilities == ("uefi", "tpm")
     assert IMAGE.volume in {image.volume for image in report.images}
     assert [lack.what for lack in report.lacks] == ["No guest comes up with KVM; emulated ones do, many times slower."]
     assert domains(node) == []
@@ -82,6 +83,20 @@ def test_an_image_that_ends_by_itself_comes_up(node, code, monkeypatch, tmp_path
 
 
 @pytest.fixture
+def without_extras(node):
+    """As one where neither ovmf nor swtpm is installed."""
+    node.run("mount", "-t", "tmpfs", "none", "/usr/share/qemu/firmware")
+    node.run("mount", "--bind", "/dev/null", "/usr/bin/swtpm")
+    yield node
+    for place in ("/usr/share/qemu/firmware", "/usr/bin/swtpm"):
+        node.run("umount", place)
+
+
+def test_a_node_tells_what_its_guests_can_have(without_extras):
+    assert LibvirtBackend().probe(refs(without_extras, domain_type="qemu")).capabilities == ()
+
+
+@pytest.fixture
 def without_qemu(node):
     programs = [f"/usr/bin/qemu-system-{arch}" for arch in ("x86_64", "i386")]
     for program in programs:
@@ -97,7 +112,7 @@ def without_qemu(node):
 
 def test_a_node_without_qemu_says_how_to_have_one(without_qemu):
     report = LibvirtBackend().probe(refs(without_qemu))
-    assert (report.versions["qemu"], report.domain_type) == ("none", None)
+    assert (report.versions["qemu"], report.domain_type, report.capabilities) == ("none", None, ())
     assert [(lack.what, lack.mend) for lack in report.lacks] == [("It has no QEMU.", "apt-get install qemu-system-x86")]
 
 

@@ -57,14 +57,16 @@ def test_it_shows_a_node_as_users_may_see_it(client):
 def test_it_shows_the_hypervisors_address_to_operators_alone(client, client_of):
     NodeFactory(
         uri="qemu+tls://10.1.2.3/system", vcpu_overcommit=1.5, images=["debian-12"], probed_domain_type="kvm",
-        hypervisor={"libvirt": "9.0.0"},
+        hypervisor={"libvirt": "9.0.0"}, capabilities=["uefi"],
     )  # fmt: skip
     assert "10.1.2.3" not in client.get(PATH).content.decode()
     (document,) = client_of(OperatorFactory()).get(PATH).json()["data"]
     assert document["uri"] == "qemu+tls://10.1.2.3/system"
     assert document["bridge"] == "br{vlan}"
     assert (document["domainType"], document["cpuMode"]) == (None, None)
-    assert document["hypervisor"] == {"domainType": "kvm", "cpuMode": None, "versions": {"libvirt": "9.0.0"}}
+    assert document["hypervisor"] == {
+        "domainType": "kvm", "cpuMode": None, "versions": {"libvirt": "9.0.0"}, "capabilities": ["uefi"],
+    }  # fmt: skip
     assert document["vcpuOvercommit"] == 1.5
     assert document["osImages"] == ["debian-12"]
 

@@ -167,7 +167,15 @@ def test_it_says_in_order_what_a_node_lacks_and_how_it_is_mended(backend):
 
 
 @pytest.mark.parametrize(
-    "report", [{"vcpus": 7}, {"ram_mb": 1}, {"disk_gb": 1}, {"domain_type": "kvm"}, {"cpu_mode": "maximum"}]
+    "report",
+    [
+        {"vcpus": 7},
+        {"ram_mb": 1},
+        {"disk_gb": 1},
+        {"domain_type": "kvm"},
+        {"cpu_mode": "maximum"},
+        {"capabilities": ()},
+    ],
 )
 def test_it_says_that_what_a_node_has_is_not_written_down(backend, worker, report):
     NodeFactory(name="worker-01", images=())
@@ -175,6 +183,19 @@ def test_it_says_that_what_a_node_has_is_not_written_down(backend, worker, repor
     assert "lacks one thing." in refusal("check", "worker-01")
     nodes("refresh", "worker-01")
     assert "lacks nothing." in nodes("check", "worker-01")
+
+
+def test_it_says_what_the_guests_of_its_images_want_and_it_does_not_have(backend, worker):
+    NodeFactory(name="worker-01", images=["debian-12", "windows-11"], capabilities=["uefi", "tpm"])
+    for os_image, wants in (("debian-12", {}), ("windows-11", {"firmware": "uefi", "tpm": True})):
+        image = ImageFactory(os_image=os_image, **wants)
+        backend.volumes["worker-01", image.volume] = image.size_bytes
+    backend.report = {"capabilities": ("uefi", "tpm")}
+    assert "  capabilities: uefi, tpm\n" in nodes("check", "worker-01")
+    backend.report = {"capabilities": ()}
+    message = refusal("check", "worker-01")
+    assert "1. It has no UEFI for guests of windows-11.\n   apt-get install ovmf\n" in message
+    assert "2. It has no TPM for guests of windows-11.\n   apt-get install swtpm-tools\n" in message
 
 
 def test_it_says_that_an_image_is_not_written_down(backend, worker):

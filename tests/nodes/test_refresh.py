@@ -116,8 +116,10 @@ def test_it_changes_only_what_the_report_knows():
 def test_it_notes_what_the_node_runs_vms_with():
     node = NodeFactory(domain_type="qemu")
     versions = {"libvirt": "9.0.0", "qemu": "7.2.9"}
-    write_down(node, NodeReport(boot_id="x", domain_type="kvm", cpu_mode="host-model", versions=versions))
+    probed = {"domain_type": "kvm", "cpu_mode": "host-model", "capabilities": ("uefi",)}
+    write_down(node, NodeReport(boot_id="x", versions=versions, **probed))
     after = Node.objects.get(pk=node.pk)
+    assert after.capabilities == ["uefi"]
     assert (after.probed_domain_type, after.probed_cpu_mode, after.hypervisor) == ("kvm", "host-model", versions)
     assert after.domain_type == "qemu"
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import libvirt
+from lxml import etree
 
 from vmbackends.base import Lack, NodeRef, NodeReport
 from vmbackends.errors import Refused
@@ -45,6 +46,7 @@ def probe(connection: Connection, node: NodeRef) -> NodeReport:
         images=there,
         domain_type=works.domain_type if works else None,
         cpu_mode=works.cpu_mode if works else None,
+        capabilities=_capabilities(connection) if qemu_version else (),
         versions=versions,
         lacks=tuple(lacks),
     )
@@ -92,6 +94,19 @@ def _old(libvirt_version: int, qemu_version: int | None) -> Iterator[Lack]:
     for name, have, least in (("libvirt", libvirt_version, LEAST_LIBVIRT), ("QEMU", qemu_version, LEAST_QEMU)):
         if have is not None and have < least:
             yield Lack(f"Its {name} is {_words(have)}, older than {_words(least)}.", f"Upgrade {name} on the node.")
+
+
+def _capabilities(connection: Connection) -> tuple[str, ...]:
+    """What guests can have of what not each can, as libvirt finds programs and firmware for it on the node.
+
+    https://libvirt.org/formatdomaincaps.html
+    """
+    offered = etree.fromstring(connection.getDomainCapabilities(None, "x86_64", "q35", None, 0))
+    wanted = {
+        "uefi": "os/enum[@name='firmware'][value='efi']",
+        "tpm": "devices/tpm[@supported='yes']/enum[@name='backendModel'][value='emulator']",
+    }
+    return tuple(name for name, place in wanted.items() if offered.find(place) is not None)
 
 
 def _qemu_version(connection: Connection) -> int | None:

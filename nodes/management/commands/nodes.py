@@ -107,6 +107,7 @@ class Command(BaseCommand):
         facts = [
             ("versions", versions),
             ("guests", " ".join(filter(None, (report.domain_type, report.cpu_mode)))),
+            ("capabilities", ", ".join(report.capabilities or ())),
             ("vCPUs", report.vcpus),
             ("RAM", None if report.ram_mb is None else _gb(report.ram_mb)),
             ("disk", None if report.disk_gb is None else f"{report.disk_gb} GB"),
