@@ -134,7 +134,8 @@ class WorkerProcess(Host):
                 busy = self.turn()
                 failures = 0
                 if not busy:
-                    self._waker.wait(self._poll_s)
+                    with self.guard(MACHINERY_LIMIT_SECONDS + self._poll_s):  # it may ask the database, too
+                        self._waker.wait(self._poll_s)
             except (DatabaseError, InterfaceError):
                 failures += 1
                 log.exception("the database fails; trying again", extra={"failures": failures})

@@ -117,10 +117,25 @@ def test_it_gives_back_what_was_interrupted_when_it_stops(process, make, script)
     assert (task.status, task.lease_until) == (TaskStatus.RUNNING, None)
 
 
-def test_a_database_that_never_answers_ends_it(process, monkeypatch):
+@pytest.fixture
+def left(process, monkeypatch):
+    """Set when the watchdog ends the process, which is soon."""
     left = threading.Event()
     process._watchdog = worker.Watchdog(lambda code: left.set())
     monkeypatch.setattr(worker, "MACHINERY_LIMIT_SECONDS", 0.05)
+    return left
+
+
+def test_a_database_that_never_answers_ends_an_idle_worker(process, monkeypatch, left):
+    def hang(seconds):
+        process.stop()
+        assert left.wait(10)
+
+    monkeypatch.setattr(process._waker, "wait", hang)
+    process.run()
+
+
+def test_a_database_that_never_answers_ends_it(process, monkeypatch, left):
     monkeypatch.setattr(queue, "take", lambda name: None if left.wait(10) else pytest.fail("it waits on and on"))
     assert process.turn() is False
 
