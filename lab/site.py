@@ -18,6 +18,8 @@ from .shell import CommandFailed
 
 _ROOT = Path(__file__).resolve().parent.parent
 _IMAGE = "debian-12"
+# The nodes hide /dev/kvm, and are to have more than one VM on a machine of two cores.
+_EMULATES = ("--domain-type", "qemu", "--vcpu-overcommit", "8")
 
 
 def check_port(port: int) -> None:
@@ -43,8 +45,8 @@ def serve(nodes: Sequence[Node], port: int, workers: int) -> None:
     known = _read("nodes", "list")
     for node in nodes:
         if node.name not in known.split():
-            names = ("--hostname", node.name, "--segment", node.name)
-            _do("nodes", "add", node.name, node.uri, *names, "--domain-type", "qemu")
+            its_own = ("--hostname", node.name, "--segment", node.name)
+            _do("nodes", "add", node.name, node.uri, *its_own, *_EMULATES)
     _do("images", "import", _IMAGE, str(tiny()), "--ready", "cloud-init")
     _manage("images", "push", _IMAGE, *(node.name for node in nodes))
     _manage("nodes", "refresh", *(node.name for node in nodes), "--no-wait")  # for the workers, as soon as they are

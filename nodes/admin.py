@@ -30,6 +30,7 @@ from nodes.requests import NodeCreate, NodePatch
 
 # What the audit trail calls the actions that are no updates of a node.
 _AUDITED = {"refresh": "node.refresh", "retire": "node.delete"}
+_NOT_ASKED = "not asked yet"
 _LABELS = {"online": "success", "offline": "danger", "maintenance": "warning", "lost": "danger"}
 
 pages.add("node", Node)
@@ -79,8 +80,8 @@ class NodeAdmin(WithHistory, ActingAdmin):
     search_help_text = "A name, a host name or an id"
     actions = ("refresh", "maintenance_on", "maintenance_off", "mark_lost", "mark_found", "retire")
     as_it_is = (
-        "shown_status", "vcpus", "ram", "disk", "probed_domain_type", "probed_cpu_mode", "hypervisor", "capabilities",
-        "boot_id", "last_seen", "created_at", "updated_at",
+        "shown_status", "vcpus", "ram", "disk", "guests", "guests_can_have", "versions", "boot_id",
+        "last_seen", "created_at", "updated_at",
     )  # fmt: skip
     readonly_fields = (*as_it_is, "unaccounted")
     fieldsets = (
@@ -128,6 +129,20 @@ class NodeAdmin(WithHistory, ActingAdmin):
     @admin.display(description="promised disk", ordering="used_disk_gb")
     def disk(self, node: Node) -> str:
         return f"{node.used_disk_gb:,} of {node.cap_disk_gb:,} GB"
+
+    @admin.display(description="guests come up as")
+    def guests(self, node: Node) -> str:
+        return " ".join(filter(None, (node.probed_domain_type, node.probed_cpu_mode))) or _NOT_ASKED
+
+    @admin.display(description="guests can have")
+    def guests_can_have(self, node: Node) -> str:
+        if node.capabilities is None:
+            return _NOT_ASKED
+        return ", ".join(node.capabilities).upper() or "neither UEFI nor TPM"
+
+    @admin.display(description="versions")
+    def versions(self, node: Node) -> str:
+        return ", ".join(f"{name} {version}" for name, version in sorted(node.hypervisor.items())) or _NOT_ASKED
 
     # Forms
 

@@ -145,6 +145,20 @@ def test_it_shows_a_nodes_page(browser):
     assert "worker-01" in answer.content.decode()
 
 
+def test_a_nodes_page_says_in_words_what_the_node_said_of_itself(browser):
+    def page_of(**columns):
+        return browser.get(reverse("admin:nodes_node_change", args=[NodeFactory(**columns).pk])).content.decode()
+
+    page = page_of(
+        probed_domain_type="kvm", probed_cpu_mode="host-model", capabilities=["uefi", "tpm"],
+        hypervisor={"qemu": "7.2.22", "libvirt": "9.0.0"},
+    )  # fmt: skip
+    for words in ("kvm host-model", "UEFI, TPM", "libvirt 9.0.0, qemu 7.2.22"):
+        assert words in page
+    assert "neither UEFI nor TPM" in page_of(capabilities=[])
+    assert page_of().count("not asked yet") == 3
+
+
 def test_a_nodes_page_says_what_no_vm_accounts_for_and_what_can_be_done(browser):
     node = NodeFactory(strays={**STRAYS, "foreign": ["<b>theirs</b>"]})
     GpuFactory(node=node, device_id="GPU-7", stray_domain="theirs")
