@@ -6,7 +6,7 @@ Nothing is forwarded or translated: guests reach the machine and each other, and
 """
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
@@ -65,9 +65,12 @@ def alone() -> Iterator[None]:
         yield
 
 
-def claim(number: int | None) -> int:
-    """The number, or the first free one, taken by making its cables. Raises CommandFailed where it is in use."""
+def claim(number: int | None, living: Collection[int]) -> int:
+    """The number, or the first free one, taken by making its cables. `living` are those of nodes that run, with their
+    cables or without. Raises CommandFailed where it is in use."""
     for n in range(MOST_NODES) if number is None else [number]:
+        if n in living:
+            continue
         try:
             _make_cables(lans_of(n))
         except CommandFailed as e:
@@ -90,7 +93,7 @@ def _make_cables(lans: tuple[Lan, ...]) -> None:
         for lan in lans:
             if lan.cable:
                 if _is_here(lan.inner):
-                    run("ip", "link", "delete", lan.inner)  # of one that was killed before it led it into its node
+                    run("ip", "link", "delete", lan.inner)  # whoever made them was killed before there was a node
                 run("ip", "link", "add", lan.cable, "type", "veth", "peer", "name", lan.inner)
                 made.append(lan.cable)
     except CommandFailed:

@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
@@ -117,12 +118,14 @@ class Node:
         return self
 
     def _power_on(self) -> None:
-        number = claim(self._wanted_number())
+        number = claim(self._wanted_number(), _living())
         lans = lans_of(number)
         try:
             self._prepare()
             (self.folder / "number").write_text(f"{number}\n")
-            plug_in(lans, self._launch(lans))
+            pid = self._launch(lans)
+            (self.run_folder / "owner").write_text(f"{number} {pid} {_started(pid)}\n")
+            plug_in(lans, pid)
         except BaseException:
             give_back(lans)
             self._end()
@@ -260,6 +263,17 @@ class Node:
             return True
 
         _wait(answers, f"libvirtd of node {self.name} does not answer; see {self.logs}/libvirtd.log.")
+
+
+def _living() -> set[int]:
+    """The numbers of all nodes of this machine that run, also of those whose start was killed."""
+    living = set()
+    for file in RUN.glob("*/owner"):
+        with suppress(FileNotFoundError):  # it was just stopped
+            number, pid, started = file.read_text().split()
+            if _started(int(pid)) == started:
+                living.add(int(number))
+    return living
 
 
 def _endless(path: Path) -> int:

@@ -108,13 +108,10 @@ def push(actor: Actor, os_image: str, node: Node, progress: Progress) -> Image:
     path = image_files.path_of(image.volume)
     if node.lost:
         raise Conflict(f"{node.name} is marked lost and is left alone.")
-    try:
-        if not path.is_file() or path.stat().st_size != image.size_bytes:
-            raise Conflict(f"{path} is gone or was changed. Import {os_image} again.")
-        with _node_asked():
-            get_backend().push_image(node_ref(node), image_spec(image), path, progress)
-    except OSError as e:
-        raise Unsupported(f"{path} cannot be read: {e.strerror}. Say this as the user who imported it.") from e
+    if not image_files.is_whole(path, image.size_bytes):
+        raise Conflict(f"{path} is gone or was changed. Import {os_image} again.")
+    with _node_asked():
+        get_backend().push_image(node_ref(node), image_spec(image), path, progress)
     _note(actor, image, node)
     return image
 

@@ -79,6 +79,17 @@ def _taken(source: Path, own: Path, file_format: str, sha256: str | None, progre
     return ImageFile(own, digest if file_format == "qcow2" else _digest(own), own.stat().st_size, virtual_bytes)
 
 
+def is_whole(path: Path, size_bytes: int) -> bool:
+    """Whether a kept file is there as it was kept. Raises Unsupported where it cannot be read."""
+    try:
+        if not path.is_file() or path.stat().st_size != size_bytes:
+            return False
+        path.open("rb").close()
+    except OSError as e:
+        raise Unsupported(f"{path} cannot be read: {e.strerror}. Say this as the user who imported it.") from e
+    return True
+
+
 def _refuse_format(source: Path, file_format: str) -> None:
     if not source.is_file():
         raise Unsupported(f"{source} is no file.")

@@ -28,9 +28,9 @@ def probe(run: Run) -> None:
         report = get_backend().probe(ref_to_probe(node))
         taken = devices.ask(node)
     except NodeUnreachable as e:
-        if not isinstance(e, NotAsked):
+        if not isinstance(e, NotAsked) and not e.busy:
             sweep.mark_unseen(node)
-        raise NodeUnavailable(f"{node.name} cannot be reached.") from e
+        raise NodeUnavailable(f"{node.name} {'is too busy' if e.busy else 'cannot be reached'}.") from e
     write_down(node, report)
     devices.write_down(node, taken)
 

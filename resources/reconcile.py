@@ -109,6 +109,8 @@ def _settle_node(node: Node, vms: Sequence[VirtualMachine], answer: Observation 
         case NotAsked() if _seen_lately(node):
             # By another worker: each leaves a node alone for what it has itself met with there.
             log.info("node not asked", extra={"node": node.name, "reason": answer.message})
+        case NodeUnreachable(busy=True):  # health follows from when it was last seen
+            log.warning("node too busy", extra={"node": node.name, "reason": answer.message})
         case NodeUnreachable():
             if node.online:
                 log.warning("node out of reach", extra={"node": node.name, "reason": answer.message})

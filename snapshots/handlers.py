@@ -42,7 +42,7 @@ def _restore(run: Run) -> Wait | None:
         done = get_backend().restore_snapshot(node, vm_spec(vm), snapshot_spec(_snapshot(run)), run.asked_at())
     except Untouched:
         # An earlier call may have begun what this one does not know of, as that of a worker that died.
-        run.state["untouched"] = not run.state.get("touched") and run.task.deaths == 0
+        run.state["untouched"] = not run.state.get("touched") and not run.was_cut_off
         raise
     except (Busy, NotAsked):
         raise  # before anything was done

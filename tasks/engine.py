@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 # So many workers may die on one step of a task before it is taken for the cause.
 MAX_DEATHS = 5
+# And so often may the database fail in it: which is no fault of the step, unless it does so each time.
+MAX_INTERRUPTIONS = 20
 BACKOFF_SECONDS = (5, 10, 20, 40, 60)
 # How often a step asks whether its turn has come, and from when on its task's deadline runs although it has not.
 TURN_SECONDS = 1.0
@@ -62,7 +64,8 @@ class Host:
 class Run:
     """One worker's hold of a task. `state` is the steps' own memory: it is kept at each renewal and each wait.
 
-    The engine's own keys in it are `step`, `asked`, `tries`, `trouble`, `survived` and `failing`.
+    The engine's own keys in it are `step`, `asked`, `tries`, `trouble`, `survived`, `interrupted`, `overcome` and
+    `failing`.
     """
 
     task: Task
@@ -83,6 +86,16 @@ class Run:
     def deaths_at_step(self) -> int:
         """How many workers have died on the task since a step of it was last done."""
         return int(self.task.deaths - self.state.get("survived", 0))
+
+    @property
+    def interruptions_at_step(self) -> int:
+        """How often the database has ended a run of the task since a step of it was last done."""
+        return int(self.state.get("interrupted", 0) - self.state.get("overcome", 0))
+
+    @property
+    def was_cut_off(self) -> bool:
+        """Whether a call of the task may have been made that nobody has written down."""
+        return self.task.deaths > 0 or "interrupted" in self.state
 
     def asked_at(self) -> datetime:
         """When the current step was first called, by whichever worker."""
@@ -115,12 +128,9 @@ class Run:
 
     def wait_for_its_turn(self, message: str) -> None:
         """Release a step that others keep from beginning: its time does not run, but for ever. Raises LeaseLost."""
-        if self.has_a_turn_to_come():
+        if _lately(self.state["asked"][self._step]):
             self._write(deadline_at=None)
-        self.release(f"Waiting for its turn: {message}", seconds=TURN_SECONDS)
-
-    def has_a_turn_to_come(self) -> bool:
-        return timezone.now() - self.asked_at() < LONGEST_TURN
+        self.release(message, seconds=TURN_SECONDS)
 
     def _write(self, **changes: Any) -> None:
         if not _write_fenced(self.task, state=self.state, **changes):
@@ -136,14 +146,17 @@ def run_task(task: Task, host: Host | None = None) -> None:
         log.warning("task lost to another worker", extra={"task": task.id, "attempt": task.attempt})
 
 
+@atomic
 def give_back(task: Task) -> None:
     """Leave a task to others that `run_task` did not end because the database failed: what was written last counts, and
     nobody has died. Does nothing where it has ended, or another worker has it."""
-    _write_fenced(task, not_before=Now() + AFTER_FAILURE, lease_until=None, node_slot=None)
+    state = Task.objects.values_list("state", flat=True).get(pk=task.pk)
+    state["interrupted"] = state.get("interrupted", 0) + 1
+    _write_fenced(task, state=state, not_before=Now() + AFTER_FAILURE, lease_until=None, node_slot=None)
 
 
 def _run(run: Run, task_type: TaskType) -> None:
-    if run.deaths_at_step >= MAX_DEATHS:
+    if run.deaths_at_step >= MAX_DEATHS or run.interruptions_at_step >= MAX_INTERRUPTIONS:
         _fail(run, task_type, "deaths", _text_of_deaths(run, task_type))
     elif "failing" in run.state:
         _undo(run, task_type)
@@ -166,7 +179,7 @@ def _do(run: Run, task_type: TaskType) -> None:
             run.release(f"{text}; trying again", seconds=_next_try(run))
             return
         except Busy as e:
-            run.wait_for_its_turn(e.message.rstrip("."))
+            run.wait_for_its_turn(_text_of_turn(e))
             return
         except (BackendError, DomainError) as e:
             if task_type.retry_refusals:
@@ -188,6 +201,7 @@ def _do(run: Run, task_type: TaskType) -> None:
             return
         run.state["step"] = index + 1
         run.state["survived"] = run.task.deaths  # whatever they died of, this step was done in the end
+        run.state["overcome"] = run.state.get("interrupted", 0)
         run.task.progress = max(run.task.progress, step.progress)
         if run.host.stopping() and index + 1 < len(task_type.steps):
             run.release(step.message)
@@ -210,6 +224,8 @@ def _undo(run: Run, task_type: TaskType) -> None:
         step = task_type.steps[index]
         if step.undo is None or step.name not in run.state["asked"]:
             continue
+        if failing["at"] != index or "since" not in failing:
+            failing["since"] = timezone.now().isoformat()
         failing["at"] = index
         try:
             with run.host.guard(_limit(step)):
@@ -218,8 +234,8 @@ def _undo(run: Run, task_type: TaskType) -> None:
         except (LeaseLost, OperationalError, InterfaceError):
             raise
         except Exception as e:
-            if isinstance(e, Busy) and run.has_a_turn_to_come():
-                run.wait_for_its_turn(e.message.rstrip("."))
+            if isinstance(e, Busy) and _lately(failing["since"]):
+                run.release(_text_of_turn(e), seconds=TURN_SECONDS)
                 return
             log.exception("an undo failed", extra={"task": run.task.id, "step": step.name, "reason": str(e)})
             undone = False
@@ -266,6 +282,11 @@ def _write_fenced(task: Task, **changes: Any) -> bool:
     return held.filter(lease_until__isnull=False).update(**changes) == 1
 
 
+def _lately(moment: str) -> bool:
+    """Whether what has waited for its turn since then may wait on."""
+    return timezone.now() - datetime.fromisoformat(moment) < LONGEST_TURN
+
+
 def _limit(step: Step) -> float:
     # Never as long as the lease: a worker that hangs must be gone before another takes the task.
     return min(step.deadline_s, settings.LEASE_SECONDS * 0.9)
@@ -280,6 +301,10 @@ def _text_of_absence(error: NodeUnreachable) -> str:
     # The rest of a backend's message is for operators; they find it in the log.
     name = re.search(r"\b[Nn]ode (\S+)", error.message)
     return f"{name[1] if name else 'The node'} {'is too busy' if error.busy else 'cannot be reached'}"
+
+
+def _text_of_turn(busy: Busy) -> str:
+    return f"Waiting for its turn: {busy.message.rstrip('.')}"
 
 
 def _text_of_deadline(run: Run, task_type: TaskType) -> str:
@@ -300,10 +325,9 @@ def _text_of_deaths(run: Run, task_type: TaskType) -> str:
     step = task_type.steps[min(failing["at"] if failing else run.state["step"], len(task_type.steps) - 1)]
     doing = f"while it took back the step {step.name!r}" if failing else f"at the step {step.name!r}"
     why = f" {failing['message']}" if failing else ""
-    return (
-        f"The worker died {run.deaths_at_step} times {doing}, so it is not tried again. "
-        f"An operator should look at the worker's log.{why}"
-    )
+    deaths = run.deaths_at_step
+    what = f"The worker died {deaths} times" if deaths >= MAX_DEATHS else "The database failed again and again"
+    return f"{what} {doing}, so it is not tried again. An operator should look at the worker's log.{why}"
 
 
 def _text_of_bug(run: Run) -> str:

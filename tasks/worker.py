@@ -34,9 +34,13 @@ HEARTBEAT_SECONDS = 5.0
 EXIT_HUNG = 75
 # A periodic job visits many nodes; one that takes longer hangs.
 PERIODIC_LIMIT_SECONDS = 600.0
-# What is between steps and jobs is the database's, which may not answer at all. Longer than SQLite's writers wait.
+# What is between steps and jobs is the database's, which may not answer at all. Longer than a writer of SQLite waits.
 MACHINERY_LIMIT_SECONDS = 180.0
 FORGET_WORKERS_AFTER = timedelta(hours=1)
+
+
+# A watchdog that comes later than so was stopped with its process.
+_PUNCTUAL_S = 5.0
 
 
 class Watchdog:
@@ -46,29 +50,31 @@ class Watchdog:
         self._leave = leave
         self._changed = threading.Condition()
         self._seconds: float | None = None
+        self._asleep_too = True
         self._due: float | None = None
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     @contextmanager
-    def guard(self, seconds: float) -> Iterator[None]:
-        """Within another, that one's time does not run, and begins anew afterwards."""
-        outer = self._seconds
-        self._set(seconds)
+    def guard(self, seconds: float, *, asleep_too: bool = True) -> Iterator[None]:
+        """Within another, that one's time does not run, and begins anew afterwards. So it does when the process was
+        stopped meanwhile, where the time is not to run while it is `asleep_too`."""
+        outer = self._seconds, self._asleep_too
+        self._set(seconds, asleep_too)
         try:
             yield
         finally:
-            self._set(outer)
+            self._set(*outer)
 
     def leave_if_late(self) -> None:
         """At once, where the thread of the watchdog would come a moment later than the guarded one goes on."""
         due = self._due
-        if due is not None and time.monotonic() >= due:
+        if due is not None and self._asleep_too and time.monotonic() >= due:
             log.critical("the worker has slept through the time that it had, and leaves")
             self._leave(EXIT_HUNG)
 
-    def _set(self, seconds: float | None) -> None:
+    def _set(self, seconds: float | None, asleep_too: bool) -> None:
         with self._changed:
-            self._seconds = seconds
+            self._seconds, self._asleep_too = seconds, asleep_too
             self._due = None if seconds is None else time.monotonic() + seconds
             self._changed.notify()
 
@@ -76,6 +82,9 @@ class Watchdog:
         with self._changed:
             while True:
                 left = None if self._due is None else self._due - time.monotonic()
+                if left is not None and left < -_PUNCTUAL_S and self._seconds is not None and not self._asleep_too:
+                    self._due = time.monotonic() + self._seconds  # this thread was asleep as well
+                    continue
                 if left is not None and left <= 0:
                     log.critical("the worker hangs in a call that is over its time, and leaves")
                     self._leave(EXIT_HUNG)
@@ -102,6 +111,12 @@ class WorkerProcess(Host):
     @contextmanager
     def guard(self, seconds: float) -> Iterator[None]:
         with self._watchdog.guard(seconds):
+            yield
+
+    @contextmanager
+    def _guard_between(self, more_s: float = 0.0) -> Iterator[None]:
+        """What another worker may have done meanwhile is found out in the database, so that it may sleep."""
+        with self._watchdog.guard(MACHINERY_LIMIT_SECONDS + more_s, asleep_too=False):
             yield
 
     def beat(self) -> None:
@@ -134,7 +149,7 @@ class WorkerProcess(Host):
                 busy = self.turn()
                 failures = 0
                 if not busy:
-                    with self.guard(MACHINERY_LIMIT_SECONDS + self._poll_s):  # it may ask the database, too
+                    with self._guard_between(self._poll_s):  # it may ask the database, too
                         self._waker.wait(self._poll_s)
             except (DatabaseError, InterfaceError):
                 failures += 1
@@ -144,12 +159,13 @@ class WorkerProcess(Host):
                 # Of the machinery, not of a step: the task's lease runs out, and it is tried again.
                 log.exception("a turn of the worker failed")
                 self._waker.pause(self._poll_s)
-            close_old_connections()
+            with self._guard_between():  # which asks the database after a failure
+                close_old_connections()
         self._leave()
 
     def turn(self) -> bool:
         """Do what is due, one task at most. Gives whether there was one."""
-        with self.guard(MACHINERY_LIMIT_SECONDS):
+        with self._guard_between():
             return self._turn()
 
     def _turn(self) -> bool:
@@ -181,7 +197,7 @@ class WorkerProcess(Host):
 
     def _leave(self) -> None:
         try:
-            with self.guard(MACHINERY_LIMIT_SECONDS):
+            with self._guard_between():
                 self._give_back_interrupted()
                 Worker.objects.filter(pk=self.id).delete()
         except (DatabaseError, InterfaceError):

@@ -13,7 +13,7 @@ class BackendError(Exception):
 class NodeUnreachable(BackendError):
     """The node does not answer. Nothing is known of what it did; the call may be repeated.
 
-    `busy` where it does live, and is at work on other calls.
+    `busy` where nothing says that it is away: it, or who asks it, has too much to do.
     """
 
     def __init__(self, message: str, *, code: int | None = None, busy: bool = False) -> None:

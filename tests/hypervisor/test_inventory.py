@@ -136,7 +136,7 @@ def test_a_node_whose_pool_does_not_start_says_so_and_what_else_it_lacks(node):
     )
     assert "virsh pool-start unmounted" in first.mend
     assert [lack.what for lack in others] == ["It has no bridge none."]
-    assert (report.disk_gb, report.images) == (None, ())
+    assert (report.disk_gb, report.images) == (None, None), "what is in it is not known"
 
 
 def test_the_mend_of_a_missing_pool_works_as_written(node: Node):

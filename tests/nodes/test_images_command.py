@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from django.core.management import call_command
@@ -210,6 +211,22 @@ def test_an_import_that_is_ended_leaves_nothing(disk, folder, monkeypatch, numbe
     assert signal.getsignal(number) == handlers
 
 
+def test_an_import_that_is_to_outlive_its_terminal_does(disk, monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    looked_at = image_files._looked_at
+
+    def hang_up(*arguments):
+        os.kill(os.getpid(), signal.SIGHUP)
+        return looked_at(*arguments)
+
+    monkeypatch.setattr(image_files, "_looked_at", hang_up)
+    try:
+        images("import", "debian-12", disk)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert Image.objects.exists()
+
+
 # push
 
 
@@ -256,10 +273,10 @@ def test_it_says_for_each_node_that_the_file_cannot_be_read(disk, backend, monke
     for name in ("worker-01", "worker-02"):
         NodeFactory(name=name, images=())
 
-    def closed(node, image, file, progress):
-        raise PermissionError(errno.EACCES, "Permission denied", str(file))
+    def closed(path, *_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(backend, "push_image", closed)
+    monkeypatch.setattr(Path, "open", closed)
     first, second = refusal("push", "debian-12", "--all").splitlines()
     assert first.startswith("worker-01: ")
     assert first.endswith(".qcow2 cannot be read: Permission denied. Say this as the user who imported it.")

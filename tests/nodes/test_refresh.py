@@ -10,6 +10,7 @@ from tasks.worker import drain
 from tests.factories import GpuFactory, ImageFactory, NodeFactory, OperatorFactory, UserFactory
 from tests.nodes.keeping import keeping
 from vmbackends.base import GpuReport, ImageReport, NodeReport
+from vmbackends.errors import NodeUnreachable
 
 pytestmark = pytest.mark.django_db
 
@@ -58,6 +59,15 @@ def test_it_says_when_the_node_is_out_of_reach(client):
     task = Task.objects.get()
     assert (task.status, task.error) == (TaskStatus.FAILED, "worker-03 cannot be reached.")
     assert Node.objects.get(pk=node.pk).status == "offline"
+
+
+def test_one_that_is_too_busy_is_not_taken_for_one_that_is_away(client):
+    with keeping() as backend:
+        backend.refusals["worker-01"] = NodeUnreachable("Node worker-01 is too busy to tell.", busy=True)
+        refresh(client, NodeFactory(name="worker-01", online=True))
+        drain()
+    assert Task.objects.get().error == "worker-01 is too busy."
+    assert Node.objects.get().online
 
 
 def test_it_gives_the_same_task_while_one_waits(client):

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
 from accounts.actors import Actor
@@ -14,8 +15,9 @@ from resources.models import ConsoleToken, LogEntry, SecretKind, VirtualMachine,
 from resources.reconcile import sweep_all
 from resources.states import Status
 from snapshots.models import Snapshot, SnapshotStatus
+from tasks.engine import Run, give_back, run_task
 from tasks.models import Task, TaskStatus
-from tasks.queue import cancel
+from tasks.queue import cancel, take
 from tasks.worker import drain
 from tests.backends import scripted
 from tests.factories import (
@@ -325,6 +327,15 @@ class TestRunningWithoutATask:
 
         vm.node.refresh_from_db()
         assert vm.node.online is online
+
+    def test_a_node_that_is_too_busy_is_not_taken_for_one_that_is_away(self, backend, user):
+        vm = vm_in(user, Status.RUNNING, node=NodeFactory(online=True, last_seen=timezone.now() - timedelta(hours=1)))
+        backend.faults["observe"] = NodeUnreachable("Node node-1 is too busy to look at its domains.", busy=True)
+
+        sweep_all()
+
+        vm.node.refresh_from_db()
+        assert vm.node.online
 
     def test_one_seen_off_is_stopped_with_the_reason(self, backend, user):
         vm = vm_in(user, Status.RUNNING)
@@ -884,6 +895,27 @@ class TestRestoring:
     def test_one_refused_when_an_earlier_call_may_have_begun_it_is_an_error(self, backend, user, status):
         self.begin(user, status)
         die(backend, "restore_snapshot")
+
+        vm, _ = run(backend, fault=Untouched("The node does not have it."), at="restore_snapshot")
+
+        assert vm.status == Status.ERROR
+
+    def test_one_refused_when_the_database_did_not_take_down_what_was_done_is_an_error(
+        self, backend, user, monkeypatch
+    ):
+        self.begin(user, Status.RUNNING)
+        taken, write = take("w1"), Run._write
+
+        def fails_after_the_call(held, **changes):
+            if "restore_snapshot" in backend.calls:
+                raise OperationalError("the server closed the connection")
+            write(held, **changes)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Run, "_write", fails_after_the_call)
+            with pytest.raises(OperationalError):
+                run_task(taken)
+        give_back(taken)
 
         vm, _ = run(backend, fault=Untouched("The node does not have it."), at="restore_snapshot")
 

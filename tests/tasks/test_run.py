@@ -10,7 +10,7 @@ from django.utils import timezone
 from common.errors import Conflict
 from common.ids import new_object_id
 from tasks import engine, queue
-from tasks.engine import BACKOFF_SECONDS, LONGEST_TURN, MAX_DEATHS, Host, run_task
+from tasks.engine import BACKOFF_SECONDS, LONGEST_TURN, MAX_DEATHS, MAX_INTERRUPTIONS, Host, give_back, run_task
 from tasks.models import Task, TaskStatus
 from tasks.registry import Wait, registry
 from tasks.worker import drain
@@ -21,6 +21,9 @@ pytestmark = pytest.mark.django_db
 
 class Killed(BaseException):
     """Stands for kill -9: nothing of ours may run after it."""
+
+
+FAILS = OperationalError("the server closed the connection")
 
 
 def away():
@@ -267,6 +270,14 @@ class TestRefused:
         assert script.calls == ["a", "b", "c", "undo b", "undo b", "undo a"]
         assert (task.error, task.outcome) == ("No.", {"reason": "refused", "undone": True})
 
+    def test_an_undo_has_its_own_time_to_wait_for_its_turn(self, make, script):
+        task = make("three")
+        script.answers |= {"c": Refused("No."), "undo b": [Busy("An image is sent there."), None]}
+        script.answers["a"] = lambda run: run.state["asked"].update(b="2020-01-01T00:00:00+00:00")
+        assert turn().status == TaskStatus.RUNNING
+        assert turn().outcome == {"reason": "refused", "undone": True}
+        assert task.id in dict(script.settled)
+
     def test_an_undo_does_not_wait_for_its_turn_for_ever(self, make, script, monkeypatch):
         make("three")
         script.answers |= {"c": Refused("No."), "undo b": Busy("An image is sent there.")}
@@ -314,6 +325,31 @@ class TestBug:
         assert task.outcome == {"reason": "bug", "undone": True}
         assert task.error == f"Something went wrong that should not have. Tell an operator: task-{task.id}."
         assert "secret inner workings" in caplog.text
+
+    @pytest.mark.parametrize("answers", [{"b": FAILS}, {"c": Refused("No."), "undo b": FAILS}])
+    def test_one_in_which_the_database_fails_each_time_ends_in_the_end(self, make, script, pass_time, answers):
+        task = make("three")
+        script.answers |= answers
+        for _ in range(MAX_INTERRUPTIONS):
+            taken = queue.take("w1", ignore_waits=True)
+            with pytest.raises(OperationalError):
+                run_task(taken)
+            give_back(taken)
+        task = turn()
+        assert (task.status, task.outcome["reason"], task.deaths) == ("failed", "deaths", 0)
+        assert task.error.startswith("The database failed again and again ")
+        assert "the step 'b', so it is not tried again." in task.error
+
+    def test_interruptions_are_forgotten_when_the_step_is_done(self, make, script):
+        make("three")
+        for step in ("a", "b"):
+            script.answers[step] = [FAILS] * (MAX_INTERRUPTIONS - 1) + [None]
+            for _ in range(MAX_INTERRUPTIONS - 1):
+                taken = queue.take("w1", ignore_waits=True)
+                with pytest.raises(OperationalError):
+                    run_task(taken)
+                give_back(taken)
+        assert turn().status == TaskStatus.SUCCEEDED
 
     def test_it_takes_a_database_that_fails_for_no_bug(self, make, script, pass_time):
         task = make()

@@ -118,26 +118,27 @@ def test_it_gives_back_what_was_interrupted_when_it_stops(process, make, script)
 
 
 @pytest.fixture
-def left(process, monkeypatch):
-    """Set when the watchdog ends the process, which is soon."""
+def left(process):
+    """Set when the watchdog ends the process."""
     left = threading.Event()
     process._watchdog = worker.Watchdog(lambda code: left.set())
-    monkeypatch.setattr(worker, "MACHINERY_LIMIT_SECONDS", 0.05)
     return left
 
 
-def test_a_database_that_never_answers_ends_an_idle_worker(process, monkeypatch, left):
-    def hang(seconds):
+@pytest.mark.parametrize("where", ["queue.take", "worker.close_old_connections", "process._waker.wait"])
+def test_a_database_that_never_answers_ends_it(process, monkeypatch, left, where):
+    waited = []
+
+    def hang(*_):
         process.stop()
-        assert left.wait(10)
+        process._watchdog._set(0.01, asleep_too=False) if process._watchdog._seconds else pytest.fail("not guarded")
+        waited.append(left.wait(10))
 
-    monkeypatch.setattr(process._waker, "wait", hang)
+    owners = {"queue": queue, "worker": worker, "process._waker": process._waker}
+    owner, _, name = where.rpartition(".")
+    monkeypatch.setattr(owners[owner], name, hang)
     process.run()
-
-
-def test_a_database_that_never_answers_ends_it(process, monkeypatch, left):
-    monkeypatch.setattr(queue, "take", lambda name: None if left.wait(10) else pytest.fail("it waits on and on"))
-    assert process.turn() is False
+    assert waited[:1] == [True]
 
 
 def test_it_survives_an_error_of_its_own(process, make, script, monkeypatch, caplog):
@@ -172,9 +173,9 @@ def test_it_leaves_when_a_call_outlives_its_time(caplog):
     watchdog = worker.Watchdog(leave)
     with watchdog.guard(30):
         pass
-    with watchdog.guard(0.01):
+    with watchdog.guard(0.3):
         with watchdog.guard(30):
-            assert not left.wait(0.05), "an outer one's time does not run meanwhile"
+            assert not left.wait(0.5), "an outer one's time does not run meanwhile"
         assert left.wait(10)
     assert codes == [75]
     assert "over its time" in caplog.text
@@ -191,6 +192,29 @@ def test_it_leaves_before_the_watchdogs_thread_has_seen_that_it_overslept(caplog
         watchdog.leave_if_late()
     assert set(codes) == {75}
     assert "slept through" in caplog.text
+
+
+def test_it_goes_on_where_it_has_slept_while_only_its_database_was_waited_for(monkeypatch):
+    """Its clock goes on while a process is stopped."""
+    codes, slept, seen = [], [0.0], threading.Event()
+    clock = time.monotonic
+
+    def after_sleep():
+        if slept[0]:
+            seen.set()
+        return clock() + slept[0]
+
+    monkeypatch.setattr(worker.time, "monotonic", after_sleep)
+    watchdog = worker.Watchdog(codes.append)
+    with watchdog.guard(60, asleep_too=False):
+        slept[0] = 1000.0
+        watchdog.leave_if_late()
+        with watchdog._changed:
+            watchdog._changed.notify()
+        assert seen.wait(10)
+        with watchdog._changed:
+            assert watchdog._due > after_sleep()
+    assert codes == []
 
 
 def test_it_ends_at_a_second_signal(script, monkeypatch):

@@ -7,6 +7,7 @@ wait for QEMUs that hang stay open without end, and would cost the others their 
 minutes, as an upload is, holds up nobody. So there are as many as threads call at once, nearly always one or two.
 """
 
+import logging
 import os
 import threading
 import time
@@ -24,6 +25,8 @@ from vmbackends.libvirt.link import Link, OnEvent
 from vmbackends.libvirt.opening import Opener
 from vmbackends.libvirt.options import Options
 from vmbackends.libvirt.reach import Silent
+
+log = logging.getLogger(__name__)
 
 # To one node. Room for all that may hang at QEMUs (longcalls.py, readings.py, shutdowns.py), a task and the sweeps.
 MOST_LINKS = 17
@@ -237,8 +240,11 @@ class _Node:
         """A call in another thread must not lose the connection under its feet."""
         if link.users or not link.dropped or link.ended:
             return
-        link.ended = True
-        threading.Thread(target=link.end, name="libvirt-close", daemon=True).start()
+        try:
+            threading.Thread(target=link.end, name="libvirt-close", daemon=True).start()
+            link.ended = True
+        except RuntimeError as e:
+            log.warning("a connection is left open", extra={"reason": str(e)})
 
 
 def _nobody() -> bool:

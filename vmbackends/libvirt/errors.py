@@ -44,7 +44,10 @@ _A_URI = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]*")
 # A VM's domain, or a volume of it.
 _A_VM = re.compile(r"(?:\b(?:domain|volume|file) )?(['\"]?)\bvm-([0-9a-f]{24})\b(?:[-.]\w+)*\1")
 # Any other domain, where libvirt says whose a device or a name is: it may be somebody's who is no user of ours.
-_A_DOMAIN = re.compile(r"\bdomain (?:(['\"])(?!vm-)[^'\"]+\1|(?<=in use by driver QEMU, domain )(?!vm-)\S+)")
+_OF_OURS = r"(?!vm-[0-9a-f]{24}\b)"
+_A_DOMAIN = re.compile(
+    rf"\b[Dd]omain (?:(['\"]){_OF_OURS}[^'\"]+\1|(?<=in use by driver QEMU, domain ){_OF_OURS}[^\n:]+)"
+)
 # ssh draws a box around its warnings.
 _A_BOX = re.compile(r"@{4,}|^@ +| +@\r?$", re.MULTILINE)
 _LONGEST_TEXT = 500

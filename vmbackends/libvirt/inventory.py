@@ -29,8 +29,12 @@ def probe(connection: Connection, node: NodeRef) -> NodeReport:
         with translated(node, "start its storage pool", answers=connection.isAlive):
             pool = volumes.open_pool(connection, node.settings.pool)
     except Refused as e:
-        lacks.insert(0, _no_pool(node) if e.code == libvirt.VIR_ERR_NO_STORAGE_POOL else _stopped_pool(node, e))
-        return NodeReport(boot, vcpus=cpus, ram_mb=memory_mib, versions=versions, images=(), lacks=tuple(lacks))
+        there_is_none = e.code == libvirt.VIR_ERR_NO_STORAGE_POOL
+        lacks.insert(0, _no_pool(node) if there_is_none else _stopped_pool(node, e))
+        none_or_unknown = () if there_is_none else None
+        return NodeReport(
+            boot, vcpus=cpus, ram_mb=memory_mib, versions=versions, images=none_or_unknown, lacks=tuple(lacks)
+        )
     volumes.refresh(pool)  # what was put there by hand counts as well
     there = images.reports(pool)
     works = _try(connection, pool, node) if qemu_version else None
@@ -96,12 +100,18 @@ def _old(libvirt_version: int, qemu_version: int | None) -> Iterator[Lack]:
             yield Lack(f"Its {name} is {_words(have)}, older than {_words(least)}.", f"Upgrade {name} on the node.")
 
 
-def _capabilities(connection: Connection) -> tuple[str, ...]:
-    """What guests can have of what not each can, as libvirt finds programs and firmware for it on the node.
+def _capabilities(connection: Connection) -> tuple[str, ...] | None:
+    """What guests can have of what not each can, as libvirt finds programs and firmware for it on the node. None where
+    it cannot tell, as of a QEMU for other machines.
 
     https://libvirt.org/formatdomaincaps.html
     """
-    offered = etree.fromstring(connection.getDomainCapabilities(None, "x86_64", "q35", None, 0))
+    try:
+        offered = etree.fromstring(connection.getDomainCapabilities(None, "x86_64", "q35", None, 0))
+    except libvirt.libvirtError:
+        if not connection.isAlive():
+            raise
+        return None
     wanted = {
         "uefi": "os/enum[@name='firmware'][value='efi']",
         "tpm": "devices/tpm[@supported='yes']/enum[@name='backendModel'][value='emulator']",
@@ -113,8 +123,8 @@ def _qemu_version(connection: Connection) -> int | None:
     """None where libvirt finds no QEMU for our guests."""
     try:
         return int(connection.getVersion())
-    except libvirt.libvirtError:
-        if not connection.isAlive():
+    except libvirt.libvirtError as e:
+        if e.get_error_code() == libvirt.VIR_ERR_ACCESS_DENIED or not connection.isAlive():
             raise
         return None
 

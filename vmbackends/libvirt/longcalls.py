@@ -60,6 +60,7 @@ class LongCalls:
             if call is None or call.identity != identity or not call.ended.done():
                 return False
             del self._calls[vm.id]
+            self._open = [other for other in self._open if other is not call]
         call.ended.result()
         return True
 

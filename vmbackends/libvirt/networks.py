@@ -9,7 +9,7 @@ import libvirt
 
 from vmbackends.base import Lack, NodeRef, NodeSettings, VmSpec
 from vmbackends.errors import NotSupported, Refused
-from vmbackends.libvirt.errors import is_missing
+from vmbackends.libvirt.errors import is_missing, is_transport
 from vmbackends.libvirt.handles import Connection
 from vmbackends.libvirt.xml import nwfilters
 from vmbackends.libvirt.xml.interfaces import PLACE_OF_VLAN, bridge_of
@@ -81,8 +81,9 @@ def _has_filters(connection: Connection) -> bool:
     """False where its libvirt has no driver for them, or one whose daemon is not there."""
     try:
         connection.numOfNWFilters()
-    except libvirt.libvirtError:
-        if not connection.isAlive():
+    except libvirt.libvirtError as e:
+        # One whose daemon is not there says what a lost connection does, and this one lives.
+        if not (e.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT or (is_transport(e) and connection.isAlive())):
             raise
         return False
     return True

@@ -37,7 +37,10 @@ class Opener:
             raise Silent("earlier attempts to connect hang still")
         result: Future[Link] = Future()
         thread = threading.Thread(target=self._attempt, args=(uri, result), name="libvirt-open", daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as e:
+            raise Silent(f"{e} on the worker's machine") from e
         self._threads.append(thread)
         try:
             return result.result(self._options.connect_s)

@@ -156,7 +156,7 @@ def is_file(pool: Pool, name: str) -> bool:
     try:
         pool.createXML(raw_xml(name, capacity_bytes=0), 0).delete(0)
     except libvirt.libvirtError as e:
-        if is_transport(e):
+        if e.get_error_code() not in (libvirt.VIR_ERR_STORAGE_VOL_EXIST, libvirt.VIR_ERR_OPERATION_INVALID):
             raise
         return True
     return False

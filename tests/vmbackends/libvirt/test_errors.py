@@ -236,7 +236,11 @@ OWN, OTHER = "692cdc80aabbccddee000001", "692cdc80aabbccddee000002"
         (f"in use by domain vm-{OTHER}0", f"in use by domain vm-{OTHER}0"),
         ("PCI device 0000:3b:00.0 is in use by driver QEMU, domain payroll-db",
          "PCI device 0000:3b:00.0 is in use by driver QEMU, another domain"),
+        ("PCI device 0000:3b:00.0 is in use by driver QEMU, domain pay roll db",
+         "PCI device 0000:3b:00.0 is in use by driver QEMU, another domain"),
+        ("in use by driver QEMU, domain vm-payroll: no", "in use by driver QEMU, another domain: no"),
         ("domain 'pay roll' already exists with uuid 1", "another domain already exists with uuid 1"),
+        ("Domain 'vm-payroll' exists already", "another domain exists already"),
         ("not valid, domain is not running", "not valid, domain is not running"),
     ],
 )  # fmt: skip

@@ -110,6 +110,26 @@ def test_a_failure_that_nobody_fetches_keeps_no_connection(calls, slow, monkeypa
     assert any(frame.name == "__call__" for frame in traceback.extract_tb(told.tb)), "where it came from is known still"
 
 
+def test_a_failure_that_was_fetched_keeps_nothing_of_who_fetched_it(calls, slow):
+    class Connection:
+        pass
+
+    def fetch():
+        connection = Connection()
+        with pytest.raises(Refused):
+            calls.has_ended(vm, "one")
+        return weakref.ref(connection)
+
+    vm = vm_spec()
+    assert not calls.begin(NODE, "do it", vm, "one", slow)
+    slow.end(calls, vm, Refused("No."))
+    slow._error = None
+    gone = fetch()
+    gc.collect()
+
+    assert gone() is None
+
+
 def test_one_that_lasts_goes_on_until_it_ends(calls, slow):
     vm = vm_spec()
     assert not calls.begin(NODE, "do it", vm, "one", slow)

@@ -68,7 +68,7 @@ def test_what_libvirt_does_not_list_is_not_said_to_be_lacking(connection):
 def test_filters_whose_daemon_is_not_there_are_none(connection):
     class Connection(Unlisted):
         def numOfNWFilters(self):
-            return connection.createXML("<none/>")  # which fails by another code than that of no driver
+            return libvirt.open("qemu+unix:///system?socket=/none/libvirt-sock")  # as a call of an absent daemon
 
         def nwfilterLookupByName(self, name):
             return self.numOfNWFilters()
@@ -77,6 +77,15 @@ def test_filters_whose_daemon_is_not_there_are_none(connection):
     with pytest.raises(NotSupported, match=r"^On node node-1 libvirt has no network filters"):
         networks.filter_for(node, LINUX, vm_spec())
     assert networks.lacks(node, LINUX)[0].what.startswith("Its libvirt has no network filters")
+
+
+def test_filters_that_may_not_be_looked_at_are_not_said_to_be_missing(connection):
+    class Connection(Unlisted):
+        def numOfNWFilters(self):
+            return connection.createXML("<none/>")  # which fails by another code
+
+    with pytest.raises(libvirt.libvirtError):
+        networks.lacks(Connection(None), LINUX)
 
 
 def test_a_connection_that_is_lost_is_not_taken_for_one_that_lists_nothing(connection):
