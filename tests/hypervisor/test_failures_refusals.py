@@ -6,6 +6,8 @@ from common.errors import NodeUnavailable
 from resources import reconcile
 from resources.models import VirtualMachine
 from snapshots.models import Snapshot
+from tasks.models import Task
+from tasks.worker import drain
 from tests.hypervisor import estate
 from tests.hypervisor.guests import wait_for
 from tests.hypervisor.work import work
@@ -69,6 +71,27 @@ def test_a_vm_whose_deploy_cannot_be_taken_back_is_in_error_and_can_be_started_o
     estate.ask("delete", deleted)
     work()
     assert deleted not in lab.virsh("list", "--all", "--name") + lab.virsh("vol-list", "aiwm")
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_vm_that_may_not_be_stopped_is_in_error_and_is_deleted_as_soon_as_it_may_be(lab, vm, force):
+    done(vm, "start", "running")
+    estate.change_node(lab.name, uri=f"{lab.uri}-ro")  # libvirt's socket for those who only look
+    estate.ask("stop", vm, force=force)
+    work()
+    assert estate.status(vm) == "error"
+    assert "read only access prevents virDomain" in estate.error(vm)
+    reconcile.sweep_all()
+    assert lab.virsh("domstate", f"vm-{vm}").strip() == "running"
+
+    estate.ask("delete", vm)
+    drain(limit=3)
+    task = Task.objects.get(type="vm-delete")
+    assert (task.status, task.message) == ("running", "Refused; trying again")
+    assert "read only access prevents virDomainDestroy" in task.error
+    estate.change_node(lab.name, uri=lab.uri)
+    work()
+    assert f"vm-{vm}" not in lab.virsh("list", "--all", "--name") + lab.virsh("vol-list", "aiwm")
 
 
 def test_a_snapshot_that_is_refused_has_failed_and_leaves_the_vm_as_it_was(lab, vm):
