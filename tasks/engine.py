@@ -128,7 +128,7 @@ class Run:
 
     def wait_for_its_turn(self, message: str) -> None:
         """Release a step that others keep from beginning: its time does not run, but for ever. Raises LeaseLost."""
-        if _lately(self.state["asked"][self._step]):
+        if _lately(self.asked_at()):
             self._write(deadline_at=None)
         self.release(message, seconds=TURN_SECONDS)
 
@@ -234,7 +234,7 @@ def _undo(run: Run, task_type: TaskType) -> None:
         except (LeaseLost, OperationalError, InterfaceError):
             raise
         except Exception as e:
-            if isinstance(e, Busy) and _lately(failing["since"]):
+            if isinstance(e, Busy) and _lately(datetime.fromisoformat(failing["since"])):
                 run.release(_text_of_turn(e), seconds=TURN_SECONDS)
                 return
             log.exception("an undo failed", extra={"task": run.task.id, "step": step.name, "reason": str(e)})
@@ -282,9 +282,9 @@ def _write_fenced(task: Task, **changes: Any) -> bool:
     return held.filter(lease_until__isnull=False).update(**changes) == 1
 
 
-def _lately(moment: str) -> bool:
+def _lately(moment: datetime) -> bool:
     """Whether what has waited for its turn since then may wait on."""
-    return timezone.now() - datetime.fromisoformat(moment) < LONGEST_TURN
+    return timezone.now() - moment < LONGEST_TURN
 
 
 def _limit(step: Step) -> float:
