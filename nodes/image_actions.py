@@ -12,7 +12,7 @@ from common.db import atomic
 from common.errors import Conflict, NodeUnavailable, NotFound, Unsupported, ValidationFailed
 from nodes import image_files
 from nodes.image_files import ImageFile
-from nodes.images import image_spec, unkept_among, use
+from nodes.images import image_spec, unkept_among, use, volume_of
 from nodes.models import DeviceModel, Image, Node, NodeImage, Ready
 from nodes.queries import node_ref
 from tasks.models import Task, TaskStatus
@@ -49,7 +49,7 @@ def import_image(
         raise ValidationFailed.of("NAME", f"There is no OS image {os_image!r}. There are: {', '.join(use.names)}.")
     _columns(os_image, wants, Image.objects.filter(os_image=os_image).first())  # before the long part
     with image_files.taken_in(source, file_format, sha256, progress) as file:
-        volume = f"image-{os_image}-{file.sha256[:12]}.qcow2"
+        volume = volume_of(os_image, file.sha256)
         path = image_files.path_of(volume)
         file.path.replace(path)  # its name says its content
         try:

@@ -1,10 +1,13 @@
 """OS images that operators keep, as backends take them."""
 
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from nodes.models import Image
 from vmbackends.base import ImageReport, ImageSpec
+
+_VOLUME = re.compile(r"image-(.+)-[0-9a-f]{12}\.qcow2")
 
 
 @dataclass
@@ -16,6 +19,17 @@ class Use:
 
 
 use = Use()
+
+
+def volume_of(os_image: str, sha256: str) -> str:
+    """The name of an image's file, here and on nodes."""
+    return f"image-{os_image}-{sha256[:12]}.qcow2"
+
+
+def os_image_of(volume: str) -> str | None:
+    """The image whose file has such a name, this one or an older one."""
+    match = _VOLUME.fullmatch(volume)
+    return match[1] if match else None
 
 
 def image_spec(image: Image) -> ImageSpec:

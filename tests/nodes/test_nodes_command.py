@@ -8,6 +8,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from accounts.models import AuditEntry
+from nodes.images import volume_of
 from nodes.models import Node
 from nodes.queries import node_ref
 from tasks.models import Task, Worker
@@ -158,7 +159,8 @@ def test_it_says_in_order_what_a_node_lacks_and_how_it_is_mended(backend):
         "1. It has no bridge br0.\n   ip link add br0 type bridge\n2. No pool.\n   virsh pool-start\n",
         "3. None of its images is one that is kept here.\n   manage.py images push NAME worker-01\n",
         "4. No worker lives, so that nothing is done on any node.\n   manage.py worker\n",
-        "5. What it has is not written down yet.\n   manage.py nodes refresh worker-01\n",
+        "5. What it has is not written down: vCPUs 8 (written: 128); MB of RAM 16000 (written: 1048576); GB of disk "
+        "100 (written: 20480).\n   manage.py nodes refresh worker-01\n",
         "6. It is in maintenance: it takes no new VMs.\n",
     ):
         assert line in message
@@ -202,7 +204,37 @@ def test_it_says_that_an_image_is_not_written_down(backend, worker):
     image = ImageFactory()
     NodeFactory(name="worker-01", images=())
     backend.volumes["worker-01", image.volume] = image.size_bytes
-    assert "1. What it has is not written down yet." in refusal("check", "worker-01")
+    said = "1. What it has is not written down: images ubuntu-22.04 (written: none).\n"
+    assert said in refusal("check", "worker-01")
+
+
+def test_it_says_of_which_image_it_has_another_file_than_the_one_that_is_kept(backend, worker):
+    NodeFactory(name="worker-01", images=["ubuntu-22.04"])
+    names = ("ubuntu-22.04", "debian-12", "debian-11", "centos-8")
+    sent, half, _, newer = (ImageFactory(os_image=name) for name in names)
+    older = volume_of("centos-8", "f" * 64)
+    for volume, length in ((sent.volume, sent.size_bytes), (half.volume, 5), (older, newer.size_bytes)):
+        backend.volumes["worker-01", volume] = length
+    message = refusal("check", "worker-01")
+    for number, name in enumerate(("centos-8", "debian-12"), 1):
+        assert (
+            f"{number}. Its file of {name} is not the one that is kept: an older one, or one that is half sent.\n"
+            f"   manage.py images push {name} worker-01\n"
+        ) in message
+    assert "lacks 2 things" in message
+
+
+def test_it_says_that_another_node_is_the_same_machine(backend, worker):
+    NodeFactory(name="worker-01", images=(), boot_id="boot")
+    NodeFactory(name="worker-02", boot_id=backend.probe(node_ref(Node.objects.get())).boot_id)
+    said = "1. It runs on the same machine as worker-02, which counts what that has as well.\n"
+    assert said in refusal("check", "worker-01")
+
+
+def test_it_says_that_a_node_that_was_lost_was_not_looked_at_since(backend, worker):
+    NodeFactory(name="worker-01", images=(), enabled=False, to_compare=True)
+    said = "1. It was marked lost, and its domains have not been looked at since.\n"
+    assert said in refusal("check", "worker-01")
 
 
 def test_it_checks_a_mock(worker):
