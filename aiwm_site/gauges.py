@@ -61,8 +61,8 @@ def _nodes() -> Iterator[GaugeMetricFamily]:
         "aiwm_node_foreign_domains", "Domains on a node that are not of AIWM, 100 at most.", labels=("node",)
     )
     orphans = GaugeMetricFamily(
-        "aiwm_node_orphans", "Domains and volumes on a node that are named as of a VM that is not there, of 100 VMs at "
-        "most.", labels=("node",)
+        "aiwm_node_orphans", "Domains and volumes on a node that are named as of a VM that is not there, or is on "
+        "another node, of 100 VMs at most.", labels=("node",)
     )  # fmt: skip
     old_images = GaugeMetricFamily(
         "aiwm_node_old_images", "Images on a node that are not kept any more, 100 at most.", labels=("node",)
@@ -75,7 +75,7 @@ def _nodes() -> Iterator[GaugeMetricFamily]:
                 gauge.add_metric((node.name, name), amount)
         found = strays.counts(node)
         foreign.add_metric((node.name,), found.foreign)
-        orphans.add_metric((node.name,), found.orphans)
+        orphans.add_metric((node.name,), found.orphans + found.elsewhere)
         old_images.add_metric((node.name,), found.images)
     yield _by("aiwm_nodes", "Nodes.", "status", NODE_STATUSES, statuses)
     yield from (capacity, used, foreign, orphans, old_images)

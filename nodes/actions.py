@@ -4,19 +4,20 @@ from collections.abc import Collection
 from typing import Any
 
 from django.db import IntegrityError
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from accounts import audit
 from accounts.actors import Actor
 from common.db import atomic
 from common.errors import Conflict, PreconditionFailed
-from nodes import claims, devices
+from nodes import claims, devices, lost
 from nodes.hardware import set_gpus, set_images
 from nodes.models import Gpu, Node, NodeImage, StrayAddress
 from nodes.queries import find_node
 from nodes.refresh import REFRESH
 from nodes.requests import CapacityBody, CapacityPatch, NodeCreate, NodePatch, bridge_fault
+from nodes.uris import hypervisor_of
 from tasks.models import OPEN, Task
 from tasks.queue import enqueue
 
@@ -34,7 +35,7 @@ _TELL_DEVICES = {"gpus", "bridge", "untagged_bridge", "openvswitch"}
 
 
 def create(actor: Actor, body: NodeCreate) -> Node:
-    """Raises Forbidden, ValidationFailed, or Conflict where the name is taken."""
+    """Raises Forbidden, ValidationFailed, or Conflict where the name or the hypervisor is another's."""
     try:
         return _create(actor, body)
     except IntegrityError as e:
@@ -133,6 +134,7 @@ def _create(actor: Actor, body: NodeCreate) -> Node:
     actor.require_operator()
     if Node.objects.filter(name=body.name).exists():
         raise _name_taken(body.name)
+    _refuse_another_s_hypervisor(body.uri or "", Node.objects.all())
     node = Node.objects.create(**_columns(body))
     set_gpus(node, body.gpus)
     set_images(node, body.os_images)
@@ -150,14 +152,16 @@ def _update(actor: Actor, node_id: str, body: NodePatch, versions: Collection[in
         del columns["lost"]
     if "lost" in columns:
         # Back from being lost it stays in maintenance, until an operator has seen that its domains are as they should.
-        columns["enabled"] = False
+        columns |= {"enabled": False, "to_compare": not columns["lost"]}
     if Node.objects.filter(name=columns.get("name", node.name)).exclude(pk=node.pk).exists():
         raise _name_taken(body.name)
+    if columns.get("uri", node.uri) != node.uri:
+        _refuse_another_s_hypervisor(columns["uri"], Node.objects.exclude(pk=node.pk))
     _refuse_together(node, columns)
     # The two that the rule for bridges joins are as they were read.
     rows = _rows(node, versions).filter(bridge=node.bridge, openvswitch=node.openvswitch)
     if columns.get("enabled"):
-        rows = rows.filter(lost=False)
+        rows = rows.filter(lost=False, to_compare=False)
     # Addresses are claimed by segment, and disks are looked for in the pool.
     moved = [name for name in ("segment", "pool") if columns.get(name, getattr(node, name)) != getattr(node, name)]
     if moved:
@@ -171,6 +175,8 @@ def _update(actor: Actor, node_id: str, body: NodePatch, versions: Collection[in
         )
         raise _refusal(node, versions, reason)
     _set_what_it_has(node, body)
+    if "lost" in columns:
+        (lost.went if columns["lost"] else lost.came_back)(node)
     if moved:
         claims.hold_for_strays()
     node.refresh_from_db()
@@ -181,8 +187,7 @@ def _update(actor: Actor, node_id: str, body: NodePatch, versions: Collection[in
 def _set_what_it_has(node: Node, body: NodePatch) -> None:
     if "gpus" in body.model_fields_set:
         set_gpus(node, body.gpus)
-    is_back = node.lost and body.lost is False  # a look that was to be taken was ended with all other tasks there
-    if node.strays and (is_back or body.model_fields_set & _TELL_DEVICES):
+    if node.strays and body.model_fields_set & _TELL_DEVICES:
         devices.look_soon(node)
     if "os_images" in body.model_fields_set:
         set_images(node, body.os_images)
@@ -191,7 +196,12 @@ def _set_what_it_has(node: Node, body: NodePatch) -> None:
 def _refuse_together(node: Node, columns: dict[str, Any]) -> None:
     """What would not go together with what is not changed. Raises Conflict."""
     if columns.get("enabled") and node.lost:
-        raise Conflict(f"{node.name} is marked lost. Take that back first, and compare its domains.")
+        raise Conflict(f"{node.name} is marked lost. Take that back first.")
+    if columns.get("enabled") and node.to_compare:
+        raise Conflict(
+            f"{node.name} was marked lost, and its domains have not been looked at since. That is done within a minute "
+            "of its answering, if a worker lives; see then what `manage.py nodes check` tells of them."
+        )
     fault = bridge_fault(columns.get("bridge", node.bridge), columns.get("openvswitch", node.openvswitch))
     if fault is not None:
         raise Conflict(f"The bridge of {node.name} would not do. {fault}.")
@@ -229,6 +239,16 @@ def _refusal(node: Node, versions: Collection[int] | None, reason: str) -> Confl
     if versions is not None and not _rows(node, versions).exists():
         return PreconditionFailed(f"{node.name} was changed since you read it. Read it again.")
     return Conflict(reason)
+
+
+def _refuse_another_s_hypervisor(uri: str, others: QuerySet[Node]) -> None:
+    """Its capacity would be promised twice, and each node take the other's VMs for strays. Raises Conflict."""
+    hypervisor = hypervisor_of(uri) if uri else None
+    if hypervisor is None:
+        return
+    for name, other in others.exclude(uri="").values_list("name", "uri"):
+        if hypervisor_of(other) == hypervisor:
+            raise Conflict(f"{name} is this hypervisor already: its URI leads to the same libvirt.")
 
 
 def _name_taken(name: str) -> Conflict:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from common.db import atomic
-from nodes import claims
+from nodes import claims, lost
 from nodes.models import Gpu, Node, StrayAddress
 from nodes.queries import node_ref
 from tasks.engine import Run
@@ -95,6 +95,7 @@ def _look(run: Run) -> None:
     node = Node.objects.filter(pk=run.task.subject_id).first()
     if node is not None:  # it was not deleted while the task waited
         write_down(node, ask(node))
+        lost.compared(node)
 
 
 def _settle(task: Task) -> None:

@@ -22,7 +22,8 @@ class Node(models.Model):
     """A hypervisor. `cap_*` is what it has, `used_*` what is promised of it (changed only by `nodes.room`).
 
     `vcpu_overcommit` is how many vCPUs may be promised for each that the node has. `enabled` off is maintenance: no
-    new VMs. `online` is what the last sweep saw; `lost` is an operator's word that it will not come back as it was.
+    new VMs. `online` is what the last sweep saw; `lost` is an operator's word that it will not come back as it was;
+    `to_compare` says that this was taken back, and its domains were not looked at since.
     `pool` to `cpu_mode` are how VMs are put on it, see `vmbackends.base.NodeSettings`; `probed_*`, `capabilities` and
     `hypervisor`, the versions of its software by their names, are what it said itself when it was last asked, see
     `vmbackends.base.NodeReport`. A deleted one keeps its row, because those of deleted VMs name it; nothing is promised
@@ -47,6 +48,7 @@ class Node(models.Model):
     enabled = models.BooleanField(default=True)
     online = models.BooleanField(default=False, editable=False)
     lost = models.BooleanField(default=False, editable=False)
+    to_compare = models.BooleanField(default=False, db_default=False, editable=False)
     cap_vcpus = models.PositiveIntegerField(default=0)
     cap_ram_mb = models.PositiveBigIntegerField(default=0)
     cap_disk_gb = models.PositiveBigIntegerField(default=0)
@@ -239,5 +241,5 @@ class Claim(models.Model):
 
 
 def unreachable_node_ids() -> set[str]:
-    """Nodes whose tasks wait: those that the last sweep did not see."""
-    return set(Node.objects.filter(online=False).values_list("id", flat=True))
+    """Nodes whose tasks wait: those that the last sweep did not see, and lost ones, which are left alone."""
+    return set(Node.objects.filter(models.Q(online=False) | models.Q(lost=True)).values_list("id", flat=True))

@@ -125,7 +125,7 @@ class NodePatch(_NodeFields):
     def cross_faults(cls, data: Mapping[str, Any]) -> Iterable[Fault]:
         yield from super().cross_faults(data)
         if "lost" in data and data.get("enabled") is True:
-            message = "Not together with lost: the node stays in maintenance until its domains are compared"
+            message = "Not together with lost: the node stays in maintenance until its domains have been looked at"
             yield Fault(("enabled",), "invalid", message)
         if "bridge" in data and "openvswitch" in data:
             yield from _bridge_faults(data["bridge"], data["openvswitch"])

@@ -19,6 +19,7 @@ class Counts:
 
     foreign: int  # domains
     orphans: int  # domains and volumes
+    elsewhere: int  # of VMs that are on another node
     images: int
 
 
@@ -26,6 +27,7 @@ def counts(node: Node) -> Counts:
     return Counts(
         foreign=len(node.strays.get("foreign", ())),
         orphans=sum(map(len, node.strays.get("orphans", {}).values())),
+        elsewhere=sum(len(names) for vms in node.strays.get("elsewhere", {}).values() for names in vms.values()),
         images=len(node.strays.get("images", ())),
     )
 
@@ -34,7 +36,12 @@ def summary(node: Node) -> list[str]:
     """In a few words each, as `not all seen`, `2 foreign` and `1 orphaned`."""
     found = counts(node)
     images = "old image" if found.images == 1 else "old images"
-    kinds = ((found.foreign, "foreign"), (found.orphans, "orphaned"), (found.images, images))
+    kinds = (
+        (found.foreign, "foreign"),
+        (found.orphans, "orphaned"),
+        (found.elsewhere, "of other nodes"),
+        (found.images, images),
+    )
     unseen = ["not all seen"] if node.strays.get("unseen") else []
     return unseen + [f"{number} {kind}" for number, kind in kinds if number]
 
@@ -54,6 +61,13 @@ def sentences(node: Node) -> Iterator[str]:
             f"{', '.join(names)}: named as of a VM ({vm_id}) that is not there. If nobody wants it, remove it on the "
             "node: virsh undefine --nvram --snapshots-metadata, virsh vol-delete."
         )
+    for other, vms in node.strays.get("elsewhere", {}).items():
+        there = _some([name for names in vms.values() for name in names])
+        yield (
+            f"{there}: of {_vms(len(vms))} on {other}. Never remove them here before you know that {other} has "
+            "its own. If both nodes are one hypervisor under two URIs, delete the node that is too many; its "
+            "capacity is counted twice until then."
+        )
     for gpu in node.gpus.exclude(stray_domain=""):
         yield (
             f"{gpu.device_id} is a device of the domain {gpu.stray_domain}, and is given to no VM while it is. After a "
@@ -69,15 +83,26 @@ def sentences(node: Node) -> Iterator[str]:
 
 def _addresses(node: Node) -> Iterator[str]:
     strays = list(node.stray_addresses.select_related("node"))
-    if strays:
-        told = [f"{_where(stray)} ({stray.domain})" for stray in strays[:_MOST_TOLD]]
-        more = f" and {len(strays) - len(told)} more" if len(strays) > len(told) else ""
-        yield f"Addresses that are given to no VM while such domains have them: {', '.join(told)}{more}."
-    for stray, vm_id in claims.held_by_vms(strays).items():
+    held = claims.held_by_vms(strays)
+    others = [stray for stray in strays if stray.domain != f"vm-{held.get(stray)}"]
+    if others:
+        told = _some([f"{_where(stray)} ({stray.domain})" for stray in others])
+        yield f"Addresses that are given to no VM while such domains have them: {told}."
+    for stray in [stray for stray in others if stray in held]:
+        vm_id = held[stray]
         yield (
             f"{_where(stray)} is the address of the VM {vm_id}, and of the domain {stray.domain} here as well. Only "
             "one of the two can be reached: change the VM's address, or remove the domain."
         )
+
+
+def _some(names: list[str]) -> str:
+    told = names[:_MOST_TOLD]
+    return ", ".join(told) + (f" and {len(names) - len(told)} more" if len(names) > len(told) else "")
+
+
+def _vms(number: int) -> str:
+    return "a VM that is" if number == 1 else f"{number} VMs that are"
 
 
 def _where(stray: StrayAddress) -> str:

@@ -29,6 +29,16 @@ _PARAMETERS: Mapping[str, Mapping[str, re.Pattern[str]]] = {
 _REMOTE = ("qemu+tls", "qemu+ssh", "qemu+tcp")
 
 
+def hypervisor_of(uri: str) -> tuple[str, int | None, str, str] | None:
+    """What the URI leads to, by whichever transport, user and key: host, port, path and socket. None for libvirt's own
+    mock, of which each connection may be a node."""
+    parts = urlsplit(uri)
+    if parts.scheme == "test":
+        return None
+    socket = dict(parse_qsl(parts.query)).get("socket", "")
+    return parts.hostname or "", parts.port, parts.path, socket
+
+
 def uri_fault(uri: str) -> str | None:
     """What is wrong with a node's URI, in words for an operator, or None."""
     if not _PRINTABLE.fullmatch(uri):

@@ -302,7 +302,8 @@ def _forget(actor: Actor, vm_id: str) -> None:
         return
     rows = VirtualMachine.objects.filter(pk=vm.id, version=vm.version, task=None)
     now = timezone.now()
-    if not rows.update(deleted_at=vm.deleted_at or now, deployed=False, version=F("version") + 1, updated_at=now):
+    forgotten = {"deployed": False, "forgotten": vm.deployed, "deleted_at": vm.deleted_at or now}
+    if not rows.update(**forgotten, version=F("version") + 1, updated_at=now):
         raise Again
     holdings.give_back(vm)
     secrets.wipe(vm.id)

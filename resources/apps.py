@@ -6,7 +6,7 @@ class ResourcesConfig(AppConfig):
     name = "resources"
 
     def ready(self) -> None:
-        from nodes import devices, images
+        from nodes import devices, images, lost
         from resources import console, guest_console, handlers, logs, metrics, queries, reconcile, strays
         from resources.config import OsImage
         from tasks.registry import Periodic, registry
@@ -14,6 +14,8 @@ class ResourcesConfig(AppConfig):
         images.use.names = tuple(OsImage)
         images.use.deployed = queries.deployed_of
         devices.use.vms_on = strays.vms_on
+        lost.use.bury = reconcile.bury
+        lost.use.forgotten = strays.forgotten_on
         registry.add(*handlers.TYPES)
         registry.each_turn["sweep-noticed"] = reconcile.sweep_noticed
         registry.add_periodic(

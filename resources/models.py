@@ -71,7 +71,8 @@ class VirtualMachine(ShellVerbs, models.Model):
     """A VM as it should be (config, `desired_on`) and as it was last seen (status, addresses, times).
 
     `config_json` is the API's `config` document, to the letter; the columns after it are copies for counting
-    and searching. `deployed` says that something of it may be on its node. `task` is the one that runs on it.
+    and searching. `deployed` says that something of it may be on its node; `forgotten`, that something may still have
+    been when an operator gave it up with its node. `task` is the one that runs on it.
     """
 
     id = object_id_key()
@@ -100,6 +101,7 @@ class VirtualMachine(ShellVerbs, models.Model):
         "GB of snapshots", default=0, help_text="disk room and quota that its snapshots hold"
     )
     deployed = models.BooleanField(default=False)
+    forgotten = models.BooleanField(default=False, db_default=False)
     desired_on = models.BooleanField(default=False)
     desired_since = models.DateTimeField(null=True)
     node_rebooted = models.BooleanField(default=False, db_default=False)  # since it was last seen, with it on

@@ -2,15 +2,17 @@
 
 `unseen` says what could not be looked at. `foreign` are domains that are not ours. `orphans` are named as a VM's would
 be, by its id, and there is no such VM: it was forgotten while its node was lost, or the database is older than the
-node. `images` are volumes of images that were imported anew or removed since. No more of each than `MOST` are kept;
-`cut` then stands for the domains that are not.
+node. `elsewhere` are of VMs that are on another node, by its name: both may be one hypervisor. `images` are volumes of
+images that were imported anew or removed since. No more of each than `MOST` are kept; `cut` then stands for the domains
+that are not.
 """
 
 import hashlib
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from itertools import chain
 from typing import Any
 
 from django.db.models import Q
@@ -19,6 +21,7 @@ from django.utils import timezone
 from common.db import atomic
 from nodes import devices
 from nodes.images import unkept_among
+from nodes.lost import Forgotten
 from nodes.models import Node
 from resources.models import VirtualMachine
 from vmbackends.base import Observation
@@ -34,7 +37,7 @@ def note(node: Node, seen: Observation) -> None:
     """Keep what was seen, and say so where it is news. Of volumes that could not be seen the last word is kept."""
     if not seen.volumes_seen:
         seen = replace(seen, unasked=_with_volumes(node, seen.unasked), images=tuple(node.strays.get("images", ())))
-    _keep(node, _found(seen, vms_on(node) if seen.unasked else ()))
+    _keep(node, _found(node, seen))
 
 
 def note_unseen(node: Node, reason: str) -> None:
@@ -44,8 +47,10 @@ def note_unseen(node: Node, reason: str) -> None:
 
 def _keep(node: Node, found: dict[str, Any]) -> None:
     if found == node.strays:
+        if node.to_compare:
+            devices.look_soon(node)
         return
-    look, unseen = _domains(found) != _domains(node.strays), node.strays.get("unseen")
+    look, unseen = node.to_compare or _domains(found) != _domains(node.strays), node.strays.get("unseen")
     node.strays = found
     _write(node, look)
     if found.get("unseen", unseen) != unseen:
@@ -64,7 +69,8 @@ def _write(node: Node, look: bool) -> None:
 def _with_volumes(node: Node, unasked: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """And the volumes that were seen of strays before."""
     found = dict(unasked)
-    for vm_id, names in node.strays.get("orphans", {}).items():
+    before = [node.strays.get("orphans", {}), *node.strays.get("elsewhere", {}).values()]
+    for vm_id, names in chain.from_iterable(found.items() for found in before):
         volumes = [name for name in names if name != f"vm-{vm_id}"]
         if volumes:
             found[vm_id] = (*found.get(vm_id, ()), *volumes)
@@ -73,12 +79,24 @@ def _with_volumes(node: Node, unasked: Mapping[str, tuple[str, ...]]) -> dict[st
 
 def vms_on(node: Node) -> set[str]:
     """The ids of those that have, or had a moment ago, something on this node."""
-    there = Q(deployed=True) | Q(updated_at__gte=timezone.now() - SETTLES_IN)
+    there = Q(deployed=True) | Q(updated_at__gte=timezone.now() - SETTLES_IN, forgotten=False)
     return set(VirtualMachine.objects.filter(there, node=node).values_list("id", flat=True))
 
 
-def _found(seen: Observation, known: Collection[str]) -> dict[str, Any]:
+def forgotten_on(node: Node) -> list[Forgotten]:
+    """What those had that were forgotten there."""
+    found = []
+    for vm in VirtualMachine.objects.filter(node=node, forgotten=True).order_by():
+        network = vm.config.network_config
+        gpus = [device.partition(":")[0] for device in vm.allocated_gpu]
+        found.append(Forgotten(vm.domain_name, network.vlan_id or 0, network.ip_address, gpus))
+    return found
+
+
+def _found(node: Node, seen: Observation) -> dict[str, Any]:
+    known = vms_on(node) if seen.unasked else ()
     orphans = {vm_id: list(names) for vm_id, names in sorted(seen.unasked.items()) if vm_id not in known}
+    elsewhere = _elsewhere(node, orphans)
     found: dict[str, Any] = {}
     if seen.faults:
         found["unseen"] = list(seen.faults)
@@ -86,18 +104,32 @@ def _found(seen: Observation, known: Collection[str]) -> dict[str, Any]:
         found["foreign"] = list(seen.foreign[:MOST])
     if orphans:
         found["orphans"] = dict(list(orphans.items())[:MOST])
+    if elsewhere:
+        found["elsewhere"] = {name: dict(list(vms.items())[:MOST]) for name, vms in elsewhere.items()}
     if images := unkept_among(seen.images):
         found["images"] = images[:MOST]
-    more = [*seen.foreign[MOST:], *(f"{vm_id} {names}" for vm_id, names in list(orphans.items())[MOST:])]
+    more = [*seen.foreign[MOST:]]
+    for vms in (orphans, *elsewhere.values()):
+        more += [f"{vm_id} {names}" for vm_id, names in list(vms.items())[MOST:]]
     if more:
         found["cut"] = hashlib.sha256("\n".join(more).encode()).hexdigest()
     return found
 
 
+def _elsewhere(node: Node, orphans: dict[str, list[str]]) -> dict[str, dict[str, list[str]]]:
+    """Those of these whose VM is on another node, by its name. They are no orphans, and taken from among them."""
+    others = VirtualMachine.objects.filter(pk__in=list(orphans), deployed=True).exclude(node=node).order_by("pk")
+    found: dict[str, dict[str, list[str]]] = {}
+    for vm_id, name in others.values_list("id", "node__name"):
+        found.setdefault(name, {})[vm_id] = orphans.pop(vm_id)
+    return found
+
+
 def _domains(found: Mapping[str, Any]) -> tuple[Any, ...]:
     """What of it changes when other domains are there."""
-    orphans = [vm_id for vm_id, names in found.get("orphans", {}).items() if f"vm-{vm_id}" in names]
-    return found.get("foreign"), orphans, found.get("cut")
+    groups = [found.get("orphans", {}), *found.get("elsewhere", {}).values()]
+    ours = [vm_id for group in groups for vm_id, names in group.items() if f"vm-{vm_id}" in names]
+    return found.get("foreign"), ours, found.get("cut")
 
 
 def _counts(found: Mapping[str, Any]) -> dict[str, int]:

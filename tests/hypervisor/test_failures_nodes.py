@@ -1,7 +1,5 @@
 """A node that is rebooted, loses its power or does not answer in the middle of a task."""
 
-from datetime import timedelta
-
 import pytest
 from django.utils import timezone
 
@@ -196,14 +194,15 @@ def test_a_vm_that_was_forgotten_with_a_lost_node_is_told_of_and_let_be_when_tha
     address = VirtualMachine.objects.get(pk=forgotten).config.network_config.ip_address
     actions.forget(operator, forgotten)
     assert not Claim.objects.filter(vm_id=forgotten).exists()
-    # A moment after it was let go, what is there of a VM may be on its way out.
-    long_ago = timezone.now() - timedelta(hours=1)
-    VirtualMachine.objects.filter(pk=forgotten).update(deleted_at=long_ago, updated_at=long_ago)
 
     lab.start_daemon()
     reconcile.sweep_all()
     assert estate.statuses([kept]) == ["error"], "while it is lost it is let be"
     nodes.actions.mark_lost(operator, node.id, lost=False)
+    with pytest.raises(Conflict, match=rf"^The address {address} is taken"):
+        claims.take_address("c" * 24, "", node.segment, None, address)
+    with pytest.raises(Conflict, match="have not been looked at since"):
+        nodes.actions.set_maintenance(operator, node.id, on=False)
     sweep_until(lambda: estate.status(kept) == "running", "the VM to be running")
     work()
     node.refresh_from_db()
@@ -211,6 +210,7 @@ def test_a_vm_that_was_forgotten_with_a_lost_node_is_told_of_and_let_be_when_tha
     names = [f"vm-{forgotten}", f"vm-{forgotten}-console.log", f"vm-{forgotten}.qcow2"]
     assert node.strays == {"orphans": {forgotten: names}}
     assert power(lab, forgotten) == "running"
+    nodes.actions.set_maintenance(operator, node.id, on=False)
     lab.virsh("destroy", names[0])
     lab.virsh("undefine", names[0])
     for volume in names[1:]:

@@ -37,6 +37,40 @@ def test_it_adds_a_node(client):
     assert node_ref(node).settings == NodeSettings("fast", "ovs-br0", "ovs-br0", True, "kvm", "host-passthrough")
 
 
+@pytest.mark.parametrize(
+    ("there", "uri"),
+    [
+        ("qemu+tls://worker-01.example.com/system", "qemu+tls://Worker-01.example.com/system?pkipath=/etc/pki"),
+        ("qemu+ssh://aiwm@10.0.0.1/system?keyfile=/k", "qemu+tls://10.0.0.1/system"),
+        ("qemu:///system?socket=/run/lab-1", "qemu+unix:///system?mode=direct&socket=/run/lab-1"),
+    ],
+)
+def test_it_refuses_a_hypervisor_that_is_a_node_already(client, there, uri):
+    other = NodeFactory(name="worker-01", uri=there)
+    NodeFactory(uri="")
+    answer = client.post(PATH, bodies.node(uri=uri), format="json")
+    assert answer.status_code == 409
+    assert answer.json()["detail"] == "worker-01 is this hypervisor already: its URI leads to the same libvirt."
+    node = NodeFactory(uri="")
+    assert client.patch(f"{PATH}/{node.id}", {"uri": uri}, format="json").status_code == 409
+    assert client.patch(f"{PATH}/{other.id}", {"uri": uri}, format="json").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("there", "uri"),
+    [
+        ("qemu+tls://worker-01/system", "qemu+tls://worker-02/system"),
+        ("qemu+tls://worker-01/system", "qemu+tls://worker-01:16515/system"),
+        ("qemu:///system?socket=/run/lab-1", "qemu:///system?socket=/run/lab-2"),
+        ("qemu:///system", "qemu:///session"),
+        ("test:///default", "test:///default"),
+    ],
+)
+def test_it_adds_another_hypervisor(client, there, uri):
+    NodeFactory(uri=there)
+    assert client.post(PATH, bodies.node(uri=uri), format="json").status_code == 201
+
+
 def test_it_needs_a_name_a_host_and_capacities(client):
     body = {"name": " worker-08 ", "hostname": "worker-08", "capacity": {"vcpus": 4, "ramMB": 4096, "diskGB": 50}}
     answer = client.post(PATH, body, format="json")

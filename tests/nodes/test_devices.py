@@ -81,14 +81,6 @@ def test_a_look_that_is_refused_is_taken_later(backend, node):
     assert theirs()["GPU-0"] == "somebodys"
 
 
-def test_a_node_that_was_lost_is_looked_at_when_it_is_back(backend, node, client_of):
-    operator, path = client_of(OperatorFactory()), f"/resources/nodes/{node.id}"
-    for lost in (True, False):
-        assert operator.patch(path, {"lost": lost}, format="json").status_code == 200
-        drain()
-        assert len(backend.asked) == int(not lost)
-
-
 def test_a_gpu_is_free_again_when_the_domain_has_it_no_more_or_is_gone(backend, node):
     Gpu.objects.filter(device_id__in=("GPU-0", "GPU-1")).update(stray_domain="somebodys")
     backend.devices = {PciAddress("0000", "af", "00", "0"): "somebodys"}
@@ -281,6 +273,13 @@ def assert_ends_held(first, second):
     assert done == [True]
     assert recount() == []
     assert not may_be_taken()
+
+
+def test_an_address_of_a_vm_that_is_on_another_node_is_no_stray_for_its_own_domain(backend, node):
+    backend.addresses = {(100, "10.0.0.5"): f"vm-{VM}"}
+    take()
+    look(node)
+    assert not any("10.0.0.5" in sentence for sentence in strays.sentences(node))
 
 
 def test_of_many_addresses_the_first_are_told(backend, node):

