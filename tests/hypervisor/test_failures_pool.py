@@ -150,6 +150,38 @@ def test_one_that_fills_up_under_a_guest_pauses_it_and_it_is_restarted_stopped_o
     assert estate.statuses([restarted, stopped]) == ["running", "stopped"]
 
 
+def test_what_is_removed_by_hand_is_missed_and_what_is_put_back_is_there(pool):
+    """libvirt itself knows neither until it looks into its pool."""
+    lab, vm = pool.lab, estate.create(pool.lab.name)
+    estate.ask("start", vm)
+    work()
+    estate.ask("stop", vm)
+    work()
+    disk, log = (pool.folder / name for name in (f"vm-{vm}.qcow2", f"vm-{vm}-console.log"))
+    lab.run("mv", disk, f"{disk}.kept")
+    lab.run("rm", log)
+    estate.ask("start", vm)
+    work()
+    assert estate.status(vm) == "error"
+    assert "is gone from the pool small. Put it back from a backup, or delete the VM." in estate.error(vm)
+
+    lab.run("mv", f"{disk}.kept", disk)
+    estate.ask("restart", vm)
+    work()
+    assert estate.status(vm) == "running", estate.error(vm)
+
+    image = pool.folder / estate.IMAGES["debian-12"].volume
+    other = estate.create(pool.lab.name)
+    lab.run("mv", image, f"{image}.kept")
+    estate.ask("start", other)
+    work()
+    assert "Push it: manage.py images push debian-12" in estate.error(other)
+    lab.run("mv", f"{image}.kept", image)
+    estate.ask("start", other)
+    work()
+    assert estate.statuses([vm, other]) == ["running", "running"], estate.error(other)
+
+
 def test_a_deploy_of_an_image_that_the_node_has_lost_fails_and_says_how_to_mend_it(pool):
     pool.lab.virsh("vol-delete", estate.IMAGES["debian-12"].volume, POOL)
     vm = estate.create(pool.lab.name)

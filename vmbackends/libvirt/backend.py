@@ -128,7 +128,7 @@ class LibvirtBackend(Backend):
 
     def grow_disk(self, node: NodeRef, vm: VmSpec) -> None:
         with self._at(node, "grow its disk", vm) as at:
-            disk = volumes.find(at.pool, names.disk_volume(vm.id))
+            disk = volumes.look_for(at.pool, names.disk_volume(vm.id))
             if disk is None:
                 raise Refused(
                     f"The disk of {vm.name} is gone from the pool {at.pool.name()}. "

@@ -30,7 +30,7 @@ def volume_of(pool: Pool, vm: VmSpec) -> Volume:
     """The base of a VM's disk. Raises Refused where the node does not have it, or not whole: what is half sent may be
     broken off, and then goes."""
     image = of(vm)
-    base = volumes.find(pool, image.volume)
+    base = volumes.look_for(pool, image.volume)
     push_it = f"manage.py images push {vm.os_image} NODE"
     if base is None:
         raise Refused(f"The node does not have the image {vm.os_image}. Push it: {push_it}.")
@@ -59,7 +59,7 @@ def push(connection: Connection, pool: Pool, image: ImageSpec, file: Path, progr
     is not whole is to be replaced, and a disk is a clone of it all the same.
     """
     length = file.stat().st_size
-    there = volumes.find(pool, image.volume)
+    there = volumes.look_for(pool, image.volume)
     if there is not None and volumes.size(there) == length:
         progress(length)
         return

@@ -45,12 +45,29 @@ def open_pool(connection: Connection, name: str) -> Pool:
 
 
 def find(pool: Pool, name: str) -> Volume | None:
+    """None also where its file was removed by hand: libvirt has it on its list until it looks again, and then has not."""
     try:
-        return pool.storageVolLookupByName(name)
+        volume = pool.storageVolLookupByName(name)
     except libvirt.libvirtError as e:
         if is_missing(e):
             return None
         raise
+    try:
+        volume.info()
+    except libvirt.libvirtError as e:
+        if not is_missing(e):
+            raise
+        refresh(pool)
+        return None
+    return volume
+
+
+def look_for(pool: Pool, name: str) -> Volume | None:
+    """As `find`, and also where its file was put there by hand."""
+    volume = find(pool, name)
+    if volume is None and refresh(pool):
+        volume = find(pool, name)
+    return volume
 
 
 def path_in(pool: Pool, name: str) -> str:
