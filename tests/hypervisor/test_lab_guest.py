@@ -162,3 +162,20 @@ def test_it_keeps_its_seed_when_that_is_gone_and_sees_a_disk_that_grew(guests):
     again.wait_for_boot(times=2)
     shown = get(guest.node.lan(100).network[10])
     assert {"hostname": "web-1", "user": "deploy", "boots": 2, "disk_bytes": 2 * GIB}.items() <= shown.items()
+
+
+def test_it_keeps_its_seed_when_its_qemu_is_killed_right_after_its_boot(lab_nodes, tiny_linux):
+    """As a disk does that was told to write down what it has."""
+    node, mac = lab_nodes[1], "52:54:00:00:01:01"
+    guest = boot(node, tiny_linux, "killed", mac, static(node, 100, mac), CloudInitSpec("web-2", KEY, "deploy"))
+    try:
+        guest.wait_for_boot()
+        node.run("pkill", "-KILL", "-f", f"guest={guest.name},")
+        wait(lambda: guest.state() == "shut off", 20)
+        node.virsh("undefine", guest.name)
+        guest = Guest(node, guest.name, vlan_id=100, mac=mac)
+        guest.start()
+        guest.wait_for_boot(times=2)
+        assert {"hostname": "web-2", "boots": 2}.items() <= get(node.lan(100).network[10]).items()
+    finally:
+        guest.remove()
