@@ -158,6 +158,8 @@ class Node:
         """Stop it and delete its folder."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+        with alone(), suppress(OSError):  # other nodes' may be there
+            RUN.rmdir()
 
     # Its libvirtd
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 from .guest import tiny
@@ -47,7 +48,7 @@ def serve(nodes: Sequence[Node], port: int, workers: int) -> None:
         if node.name not in known.split():
             its_own = ("--hostname", node.name, "--segment", node.name)
             _do("nodes", "add", node.name, node.uri, *its_own, *_EMULATES)
-    _do("images", "import", _IMAGE, str(tiny()), "--ready", "cloud-init")
+    _keep_image(tiny())
     _manage("images", "push", _IMAGE, *(node.name for node in nodes))
     _manage("nodes", "refresh", *(node.name for node in nodes), "--no-wait")  # for the workers, as soon as they are
     environment_file = _folder() / "env"
@@ -55,6 +56,20 @@ def serve(nodes: Sequence[Node], port: int, workers: int) -> None:
     print(_story(nodes, environment_file), flush=True)
     command = _command("serve", "--port", str(port), "--workers", str(workers))
     os.execve(command[0], command, _environment())
+
+
+def _keep_image(file: Path) -> None:
+    """Unless the site has it, or one that its operator has imported under that name."""
+    kept = [path.name for path in (_folder() / "images").glob(f"image-{_IMAGE}-*.qcow2")]
+    ours = f"image-{_IMAGE}-{sha256(file.read_bytes()).hexdigest()[:12]}.qcow2"  # as an import names it
+    record = _folder() / "image"
+    if kept == [ours]:
+        return
+    if kept and (not record.exists() or kept != [record.read_text()]):
+        print(f"{_IMAGE} is an image of your own here, and stays. The lab's is back after `manage.py images remove`.")
+        return
+    record.write_text(ours)
+    _do("images", "import", _IMAGE, str(file), "--ready", "cloud-init")
 
 
 def remove() -> None:

@@ -115,7 +115,7 @@ def _cut_power(run: Run) -> None:
     get_backend().power_off(node, _spec(run, vm, on=False, since="off_since"))
 
 
-def _wait_for_guest(run: Run) -> Wait | None:
+def wait_for_guest(run: Run) -> Wait | None:
     """A first deploy is done when the guest says that it is up. Of one that was up before, it is enough in the end that
     it runs: its owner may have taken away what would say so."""
     node, vm = load(run)
@@ -182,7 +182,7 @@ _SHUT_DOWN = (
 )
 _POWER_ON = (
     Step("power-on", 75, "Starting the domain", power_on),
-    Step("boot", 95, "Waiting for the guest to come up", _wait_for_guest),
+    Step("boot", 95, "Waiting for the guest to come up", wait_for_guest),
     Step("tidy", 98, "Checking the cloud-init seed", _remove_seed_if_new),
 )
 
@@ -194,7 +194,7 @@ DEPLOY = TaskType(
         Step("seed", 40, "Writing the cloud-init seed", _write_seed, undo=_remove_seed),
         Step("define", 55, "Defining the domain", define, undo=_undefine),
         Step("power-on", 70, "Starting the domain", power_on, undo=_cut_power),
-        Step("boot", 90, "Waiting for the guest to come up", _wait_for_guest),
+        Step("boot", 90, "Waiting for the guest to come up", wait_for_guest),
         Step("tidy", 98, "Removing the cloud-init seed", _remove_seed),
     ),
     settle=settle.after_deploy,

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.utils import timezone
 
 from resources import logs
-from resources.handlers import define, load, power_on
+from resources.handlers import deadline_s, define, load, power_on, wait_for_guest
 from resources.models import VirtualMachine
 from resources.settle import NODE_ABSENT, release
 from resources.specs import vm_spec
@@ -69,6 +70,12 @@ def _power_on_again(run: Run) -> Wait | None:
     return power_on(run) if vm.desired_on else None
 
 
+def _wait_for_boot(run: Run) -> Wait | None:
+    """With its memory a guest goes on where it was, and says nothing of a boot."""
+    _, vm = load(run)
+    return wait_for_guest(run) if vm.desired_on and not _snapshot(run).with_memory else None
+
+
 def _delete(run: Run) -> Wait | None:
     node, vm = load(run)
     done = get_backend().delete_snapshot(node, vm_spec(vm), snapshot_spec(_snapshot(run)))
@@ -113,7 +120,7 @@ def after_restore(task: Task) -> None:
         release(task, status=Status.ERROR, error_message=task.error[:1000], error_reason=absent)
         what = f"Restore of snapshot {snapshot.name!r} failed"
         if task.state.get("restored"):
-            what = f"Snapshot {snapshot.name!r} was restored, and then the VM could not be started"
+            what = f"Snapshot {snapshot.name!r} was restored, and then the VM did not come up"
         logs.record(task.subject_id, "error", f"{what}: {task.error}"[:1000])
 
 
@@ -147,11 +154,13 @@ TYPES = (
     TaskType(
         "snapshot-restore",
         (
-            Step("restore", 90, "Restoring the snapshot", _restore),
-            Step("define", 92, "Defining the domain", _define_again),
-            Step("power-on", 95, "Powering on", _power_on_again),
+            Step("restore", 70, "Restoring the snapshot", _restore),
+            Step("define", 75, "Defining the domain", _define_again),
+            Step("power-on", 80, "Powering on", _power_on_again),
+            Step("boot", 95, "Waiting for the guest to come up", _wait_for_boot),
         ),
         settle=after_restore,
+        deadline_s=deadline_s(settings.BOOT_SECONDS),
     ),
     TaskType("snapshot-delete", (Step("delete", 95, "Deleting the snapshot", _delete),), settle=after_delete),
 )

@@ -1,10 +1,12 @@
 """`python -m lab`, and what the lab says where there can be none."""
 
 import fcntl
+import hashlib
 import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 from lab import packages, site
 from lab.__main__ import NAMES, main
@@ -90,6 +92,39 @@ def test_it_takes_no_site_away_that_is_served(lab_packages, monkeypatch, tmp_pat
     assert (tmp_path / "site").exists()
     assert main(["down"]) is None
     assert not (tmp_path / "site").exists()
+
+
+def test_a_start_keeps_the_image_that_an_operator_has_imported(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("AIWM_LAB", str(tmp_path))
+    images = tmp_path / "site/images"
+    images.mkdir(parents=True)
+    imported = []
+
+    def do(*arguments):
+        imported.append(arguments[3])
+        there(hashlib.sha256(Path(arguments[3]).read_bytes()).hexdigest()[:12])
+
+    def there(digest):
+        for old in images.iterdir():
+            old.unlink()
+        (images / f"image-debian-12-{digest}.qcow2").touch()
+
+    monkeypatch.setattr(site, "_do", do)
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text("1")
+    second.write_text("2")
+    for file in (first, first, second):  # of the same and of newer sources
+        site._keep_image(file)
+    assert imported == [str(first), str(second)]
+    there("0123456789ab")
+    for file in (first, second):
+        site._keep_image(file)
+    assert imported == [str(first), str(second)]
+    assert "debian-12 is an image of your own here, and stays." in capsys.readouterr().out
+    for old in images.iterdir():
+        old.unlink()
+    site._keep_image(second)
+    assert imported == [str(first), str(second), str(second)]
 
 
 def test_the_site_of_a_shell_with_a_productions_settings_is_the_labs_own(monkeypatch, tmp_path):

@@ -805,11 +805,11 @@ class TestCleaningUp:
 
 
 class TestRestoring:
-    def begin(self, user, status=Status.STOPPED, **fields):
+    def begin(self, user, status=Status.STOPPED, with_memory=False, **fields):
         from snapshots import actions as snapshot_actions
 
         vm = vm_in(user, status, **fields)
-        snapshot = SnapshotFactory(vm=vm)
+        snapshot = SnapshotFactory(vm=vm, with_memory=with_memory)
         snapshot_actions.restore(Actor.of(user, via="api"), vm.id, snapshot.public_id)
         return vm
 
@@ -865,7 +865,35 @@ class TestRestoring:
         assert told == [False, True]
         assert (vm.status, vm.error_message) == (Status.ERROR, NO.message)
         assert backend.calls.count("restore_snapshot") == 1
-        assert "was restored, and then the VM could not be started" in LogEntry.objects.latest("at").message
+        assert "was restored, and then the VM did not come up" in LogEntry.objects.latest("at").message
+
+    def test_one_that_was_on_is_restored_when_its_guest_is_up(self, backend, user):
+        vm = self.begin(user, Status.RUNNING)
+        backend.states[vm.id] = DomainState(Power.RUNNING)
+
+        vm, task = run(backend)
+        assert (task.is_open, task.message) == (True, "Waiting for the guest to come up")
+        backend.states[vm.id] = DomainState(Power.RUNNING, booted=True)
+        vm, task = run(backend)
+
+        assert (vm.status, task.status) == (Status.RUNNING, TaskStatus.SUCCEEDED)
+
+    def test_one_whose_guest_goes_off_as_it_comes_up_is_an_error(self, backend, user):
+        vm = self.begin(user, Status.RUNNING)
+        backend.states[vm.id] = DomainState(Power.CRASHED, reason="it panicked")
+
+        vm, task = run(backend)
+
+        assert (vm.status, task.status) == (Status.ERROR, TaskStatus.FAILED)
+        assert "The guest did not stay on: it panicked." in vm.error_message
+
+    def test_one_that_is_restored_with_its_memory_is_up(self, backend, user):
+        vm = self.begin(user, Status.RUNNING, with_memory=True)
+        backend.states[vm.id] = DomainState(Power.RUNNING)
+
+        vm, task = run(backend)
+
+        assert (vm.status, task.status) == (Status.RUNNING, TaskStatus.SUCCEEDED)
 
     @pytest.mark.parametrize("status", [Status.RUNNING, Status.STOPPED])
     def test_one_refused_beforehand_changes_nothing(self, backend, user, status):

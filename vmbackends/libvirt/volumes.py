@@ -45,7 +45,7 @@ def open_pool(connection: Connection, name: str) -> Pool:
 
 
 def find(pool: Pool, name: str) -> Volume | None:
-    """None also where its file was removed by hand: libvirt has it on its list until it looks again, and then has not."""
+    """None also where its file was removed by hand: libvirt has that on its list until it looks again."""
     try:
         volume = pool.storageVolLookupByName(name)
     except libvirt.libvirtError as e:
