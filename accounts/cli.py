@@ -1,5 +1,6 @@
 """Who acts in a command, and how what was refused reads there."""
 
+import logging
 import os
 from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Callable, Iterator, Mapping
@@ -43,7 +44,7 @@ def acting(username: str | None, words: Callable[[DomainError], str] = in_words)
     if not name:
         raise CommandError("Say who acts: --as USERNAME, or set AIWM_USER in the environment.")
     try:
-        with acting_as(name) as actor:
+        with _log_of_warnings(), acting_as(name) as actor:
             yield actor
     except DomainError as e:
         raise CommandError(words(e)) from e
@@ -51,6 +52,19 @@ def acting(username: str | None, words: Callable[[DomainError], str] = in_words)
         raise CommandError(str(e)) from e
     except WaitingEnded as e:
         raise CommandError(str(e), returncode=130) from e
+
+
+@contextmanager
+def _log_of_warnings() -> Iterator[None]:
+    """For who sees what a command says: what is no warning would stand between its lines."""
+    root = logging.getLogger()
+    level = root.level
+    if level == logging.INFO:
+        root.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
 
 
 def add_as(parser: ArgumentParser, default: Any) -> None:

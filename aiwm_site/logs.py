@@ -31,6 +31,15 @@ class RequestIdFilter(logging.Filter):
         return True
 
 
+class RefusalFilter(logging.Filter):
+    """Takes the traceback from records of requests that were refused: where a 403 or a 404 was raised is no fault."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if getattr(record, "status_code", 500) < 500:
+            record.exc_info = record.exc_text = None
+        return True
+
+
 class JsonFormatter(BaseJsonFormatter):
     """One line a record, whatever is in it: line breaks and control characters come out escaped."""
 

@@ -242,7 +242,10 @@ TESTING = "pytest" in sys.modules
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "aiwm_site.logs.RequestIdFilter"}},
+    "filters": {
+        "request_id": {"()": "aiwm_site.logs.RequestIdFilter"},
+        "refusals": {"()": "aiwm_site.logs.RefusalFilter"},
+    },
     "formatters": {
         "json": {"()": "aiwm_site.logs.JsonFormatter"},
         "plain": {"()": "aiwm_site.logs.PlainFormatter"},
@@ -250,7 +253,7 @@ LOGGING: dict[str, Any] = {
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
-            "filters": ["request_id"],
+            "filters": ["request_id", "refusals"],
             "formatter": "plain" if DEBUG else "json",
         },
     },

@@ -319,6 +319,13 @@ class NetworkAdmin(WithHistory, RecordingAdmin):
         network = form.instance
         before = form.initial if change else None
         self._record(request, "network.update" if change else "network.create", network, before, _summary(network))
+        if not Node.objects.filter(segment=network.segment).exists():
+            segments = sorted(set(Node.objects.values_list("segment", flat=True)))
+            messages.warning(
+                request,
+                f"No node is of the segment {network.segment}, so that no VM can be on this network. Segments of "
+                f"nodes: {', '.join(segments) or 'none'}.",
+            )
 
     def delete_model(self, request: HttpRequest, obj: Network) -> None:
         self._record(request, "network.delete", obj, _summary(obj), None)

@@ -49,6 +49,11 @@ def import_image(
         raise ValidationFailed.of("NAME", f"There is no OS image {os_image!r}. There are: {', '.join(use.names)}.")
     _columns(os_image, wants, Image.objects.filter(os_image=os_image).first())  # before the long part
     with image_files.taken_in(source, file_format, sha256, progress) as file:
+        if file.virtual_bytes > use.largest_disk_gb * 1024**3:
+            raise Unsupported(
+                f"The disk in {source.name} has {file.virtual_bytes / 1024**3:,.0f} GB, and that of a VM at most "
+                f"{use.largest_disk_gb:,}. Shrink it, with its file system first."
+            )
         volume = volume_of(os_image, file.sha256)
         path = image_files.path_of(volume)
         file.path.replace(path)  # its name says its content

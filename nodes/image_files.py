@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +121,10 @@ def _copy(source: Path, own: Path, progress: Progress) -> str:
 
 def _convert(source: Path, own: Path, sha256: str | None, progress: Progress) -> str:
     """Gives the SHA-256 of the source, where somebody asks for it."""
-    _qemu_img(_WORK_S, "convert", "-f", "raw", "-O", "qcow2", str(source.absolute()), str(own))
+    _qemu_img(
+        _WORK_S, "convert", "-f", "raw", "-O", "qcow2", str(source.absolute()), str(own),
+        called={str(own): f"the copy of {source.name}"},
+    )  # fmt: skip
     progress(source.stat().st_size)
     return "" if sha256 is None else _digest(source)
 
@@ -132,7 +135,8 @@ def _looked_at(own: Path, name: str) -> int:
         header = content.read(80)
     if int.from_bytes(header[4:8], "big") >= 3 and int.from_bytes(header[72:80], "big") & _DATA_FILE:
         raise Unsupported(f"{name} keeps its data in another file. Convert it with qemu-img convert -O qcow2.")
-    info = json.loads(_qemu_img(_LOOK_S, "info", "-f", "qcow2", "--output=json", str(own)))
+    looked = _qemu_img(_LOOK_S, "info", "-f", "qcow2", "--output=json", str(own), called={str(own): name})
+    info = json.loads(looked)
     if info.get("backing-filename") is not None:
         raise Unsupported(
             f"{name} is the difference to another file, {info['backing-filename']!r}. Make it whole with "
@@ -143,7 +147,9 @@ def _looked_at(own: Path, name: str) -> int:
     virtual_bytes = int(info["virtual-size"])
     if not virtual_bytes:
         raise Unsupported(f"{name} is empty.")
-    found = _qemu_img(_WORK_S, "check", "-f", "qcow2", "--output=json", str(own), may_end_with=(0, 2, 3))
+    found = _qemu_img(
+        _WORK_S, "check", "-f", "qcow2", "--output=json", str(own), may_end_with=(0, 2, 3), called={str(own): name}
+    )  # fmt: skip
     if _faults(json.loads(found)):
         raise Unsupported(f"{name} is damaged or cut short. Get it again, and give its checksum with --sha256.")
     return virtual_bytes
@@ -154,8 +160,11 @@ def _faults(report: dict[str, Any]) -> int:
     return int(report.get("corruptions", 0)) + int(report.get("check-errors", 0))
 
 
-def _qemu_img(timeout_s: float, *arguments: str, may_end_with: tuple[int, ...] = (0,)) -> str:
-    """What it printed. An absolute path is never taken for a protocol's name."""
+def _qemu_img(
+    timeout_s: float, *arguments: str, may_end_with: tuple[int, ...] = (0,), called: Mapping[str, str] | None = None
+) -> str:
+    """What it printed. An absolute path is never taken for a protocol's name. `called` is what paths are for those who
+    read what went wrong."""
     program = shutil.which("qemu-img")
     if program is None:
         raise Unsupported("qemu-img is not installed here. On Debian: apt-get install qemu-utils.")
@@ -167,7 +176,10 @@ def _qemu_img(timeout_s: float, *arguments: str, may_end_with: tuple[int, ...] =
     except subprocess.TimeoutExpired as e:
         raise Unsupported(f"qemu-img {arguments[0]} did not end within {timeout_s:g} s.") from e
     if done.returncode not in may_end_with:
-        raise Unsupported(f"qemu-img {arguments[0]}: {done.stderr.strip()[:300] or f'ended with {done.returncode}'}")
+        said = done.stderr.strip() or f"ended with {done.returncode}"
+        for path, name in (called or {}).items():
+            said = said.replace(path, name)
+        raise Unsupported(f"qemu-img {arguments[0]}: {said[:300]}")
     return done.stdout
 
 

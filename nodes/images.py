@@ -15,6 +15,7 @@ class Use:
     """What the app of VMs, which is above this one, knows of images. It says so in its `ready()`."""
 
     names: tuple[str, ...] = ()  # those that a VM may be made of
+    largest_disk_gb: int = 0  # that a VM can have
     deployed: Callable[[str], int] = lambda _: 0  # how many VMs of one stand on nodes
 
 

@@ -11,9 +11,13 @@ from nodes.uris import uri_fault
 _LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _MOST = 2_147_483_647  # of an integer column
 
+# It is written in commands.
 Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=NO_CONTROL)
-]  # fmt: skip
+    str,
+    StringConstraints(
+        strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$"
+    ),
+]
 Hostname = Annotated[str, StringConstraints(max_length=253, pattern=rf"^{_LABEL}(?:\.{_LABEL})*$")]
 # No colon: these stand in the keys of claims, and a device's name in `GPU-0:1g.5gb:3`.
 Segment = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,60}$")]

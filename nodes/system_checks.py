@@ -1,5 +1,6 @@
 """What `manage.py check --deploy` can say of nodes, where VMs are real."""
 
+import os
 from typing import Any
 
 from django import db
@@ -8,6 +9,7 @@ from django.core.checks import CheckMessage, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 
 from nodes.models import Node
+from nodes.uris import key_files
 from vmbackends import get_backend
 
 
@@ -26,7 +28,7 @@ def real_nodes(**_: Any) -> list[CheckMessage]:
                 "The nodes could not be read.", hint=f"Is the database migrated? {type(e).__name__}", id="aiwm.W020"
             )
         ]
-    return [*_no_nodes(nodes), *_without_address(nodes), *_in_the_open(nodes)]
+    return [*_no_nodes(nodes), *_without_address(nodes), *_in_the_open(nodes), *_without_keys(nodes)]
 
 
 def _no_nodes(nodes: list[Node]) -> list[CheckMessage]:
@@ -58,4 +60,17 @@ def _in_the_open(nodes: list[Node]) -> list[CheckMessage]:
             hint="Use qemu+tls with certificates, or qemu+ssh.",
             id="aiwm.W023",
         )
+    ]
+
+
+def _without_keys(nodes: list[Node]) -> list[CheckMessage]:
+    missing = {node.name: [str(file) for file in key_files(node.uri) if not os.access(file, os.R_OK)] for node in nodes}
+    return [
+        checks.Warning(
+            f"{name}: its URI names {', '.join(files)}, which cannot be read here.",
+            hint="Put it there, readable by the user of the workers; say this as that user, on their machine.",
+            id="aiwm.W024",
+        )
+        for name, files in missing.items()
+        if files
     ]

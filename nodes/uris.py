@@ -7,6 +7,7 @@ So is `known_hosts`, which libvirt does not hand on to ssh: the node's key is lo
 
 import re
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 _PATH = re.compile(r"/[A-Za-z0-9._/-]{1,200}")
@@ -26,6 +27,7 @@ _PARAMETERS: Mapping[str, Mapping[str, re.Pattern[str]]] = {
     "qemu+tcp": {"mode": _MODE},
     "test": {},
 }
+_OF_TLS = ("cacert.pem", "clientcert.pem", "clientkey.pem")
 _REMOTE = ("qemu+tls", "qemu+ssh", "qemu+tcp")
 
 
@@ -37,6 +39,18 @@ def hypervisor_of(uri: str) -> tuple[str, int | None, str, str] | None:
         return None
     socket = dict(parse_qsl(parts.query)).get("socket", "")
     return parts.hostname or "", parts.port, parts.path, socket
+
+
+def key_files(uri: str) -> list[PurePosixPath]:
+    """What the URI says lies on the machine of the workers: the key of ssh, or what TLS is done with.
+
+    https://libvirt.org/kbase/tlscerts.html
+    """
+    parameters = dict(parse_qsl(urlsplit(uri).query))
+    files = [PurePosixPath(parameters["keyfile"])] if "keyfile" in parameters else []
+    if "pkipath" in parameters:
+        files += [PurePosixPath(parameters["pkipath"]) / name for name in _OF_TLS]
+    return files
 
 
 def uri_fault(uri: str) -> str | None:

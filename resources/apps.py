@@ -8,10 +8,11 @@ class ResourcesConfig(AppConfig):
     def ready(self) -> None:
         from nodes import devices, images, lost
         from resources import console, guest_console, handlers, logs, metrics, queries, reconcile, strays
-        from resources.config import OsImage
+        from resources.config import MAX_DISK_GB, OsImage
         from tasks.registry import Periodic, registry
 
         images.use.names = tuple(OsImage)
+        images.use.largest_disk_gb = MAX_DISK_GB
         images.use.deployed = queries.deployed_of
         devices.use.vms_on = strays.vms_on
         lost.use.bury = reconcile.bury

@@ -17,6 +17,7 @@ from tasks.engine import Run
 from tasks.models import Task, TaskStatus
 from tasks.registry import Step, TaskType, Wait
 from vmbackends import get_backend
+from vmbackends.base import Power
 from vmbackends.errors import BackendError, Busy, NotAsked, Untouched
 
 # How often a worker looks how a node gets on with a snapshot.
@@ -25,6 +26,13 @@ _LOOK_AGAIN_S = 1.0
 
 def _snapshot(run_or_task: Any) -> Snapshot:
     return Snapshot.objects.select_related("vm__node").get(pk=run_or_task.payload["snapshotId"])
+
+
+def _define_if_gone(run: Run) -> None:
+    """One that is off may have been undefined by hand: its next start would define it anew, and so does this."""
+    node, vm = load(run)
+    if get_backend().power(node, vm_spec(vm)) is Power.MISSING and not _snapshot(run).with_memory:
+        define(run)
 
 
 def _create(run: Run) -> Wait | None:
@@ -150,7 +158,14 @@ def _set_held(task: Task, vm: VirtualMachine, more_gb: int) -> None:
 
 
 TYPES = (
-    TaskType("snapshot-create", (Step("create", 95, "Taking the snapshot", _create),), settle=after_create),
+    TaskType(
+        "snapshot-create",
+        (
+            Step("define", 10, "Looking for the domain", _define_if_gone),
+            Step("create", 95, "Taking the snapshot", _create),
+        ),
+        settle=after_create,
+    ),
     TaskType(
         "snapshot-restore",
         (

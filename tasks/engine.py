@@ -242,6 +242,7 @@ def _undo(run: Run, task_type: TaskType) -> None:
             break
         if run.host.stopping() and index:
             failing["at"] = index - 1
+            failing.pop("since", None)  # which was this step's
             run.release(run.task.message)
             return
     _fail(run, task_type, failing["reason"], failing["message"], undone=undone)

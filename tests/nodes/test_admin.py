@@ -357,6 +357,16 @@ def network_form(**changes):
     return {**form, **changes}
 
 
+def test_it_says_that_no_node_is_of_a_networks_segment(browser):
+    NodeFactory(segment="hall-1")
+    add = reverse("admin:nodes_network_add")
+    page = browser.post(add, network_form(segment="hall-9"), follow=True).content.decode()
+    assert "No node is of the segment hall-9, so that no VM can be on this network." in page
+    assert "Segments of nodes: hall-1." in page
+    page = browser.post(add, network_form(segment="hall-1"), follow=True).content.decode()
+    assert "No node is of the segment" not in page
+
+
 def test_it_keeps_networks_with_an_audit_trail(browser):
     org = OrganizationFactory(name="acme")
     assert browser.post(reverse("admin:nodes_network_add"), network_form(organizations=[org.id])).status_code == 302

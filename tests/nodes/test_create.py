@@ -125,6 +125,8 @@ def test_it_refuses_a_name_that_another_took_meanwhile(client, monkeypatch):
         ({"name": ""}, ("name", "required")),
         ({"name": "x" * 101}, ("name", "max")),
         ({"name": "a\nb"}, ("name", "pattern")),
+        ({"name": "bad name!"}, ("name", "pattern")),
+        ({"name": "-worker"}, ("name", "pattern")),
         ({"hostname": "-x"}, ("hostname", "pattern")),
         ({"segment": "a:b"}, ("segment", "pattern")),
         ({"uri": "qemu+ssh://w/system?command=/tmp/evil"}, ("uri", "invalid")),

@@ -76,6 +76,15 @@ def test_it_leaves_what_was_renamed(tmp_path, folder):
     assert [path.name for path in folder.iterdir()] == ["mine"]
 
 
+def test_what_is_wrong_is_told_of_the_file_and_not_of_its_copy(tmp_path, left):
+    source = qcow2_disk(tmp_path / "disk.qcow2", megabytes=5)
+    for length in (source.stat().st_size // 2, 100, 30):
+        os.truncate(source, length)
+        message = refusal(source)
+        assert "disk.qcow2" in message
+        assert ".part" not in message
+
+
 # What would have qemu open another file, or is none that a guest starts from
 
 

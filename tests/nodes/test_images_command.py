@@ -15,7 +15,7 @@ from accounts.models import AuditEntry
 from nodes import image_actions, image_files
 from nodes.images import use
 from nodes.models import Image, Node, NodeImage
-from resources.config import OsImage
+from resources.config import MAX_DISK_GB, OsImage
 from resources.states import Status
 from tasks.models import Task, TaskStatus
 from tests.factories import NodeFactory, OperatorFactory, UserFactory, VirtualMachineFactory
@@ -176,6 +176,15 @@ def test_it_says_why_a_file_is_none_and_keeps_that_it_was_tried(tmp_path):
     entry = AuditEntry.objects.get()
     assert (entry.action, entry.outcome, entry.code) == ("image.import", "refused", "unsupported")
     assert not Image.objects.exists()
+
+
+def test_it_takes_no_disk_that_no_vm_may_have(folder, disk, monkeypatch):
+    monkeypatch.setattr(use, "largest_disk_gb", 0.001)
+    assert refusal("import", "debian-12", disk) == (
+        "The disk in disk.qcow2 has 0 GB, and that of a VM at most 0.001. Shrink it, with its file system first."
+    )
+    assert list(folder.iterdir()) == []
+    assert MAX_DISK_GB == 10_240
 
 
 def test_it_holds_a_file_to_its_checksum(disk):

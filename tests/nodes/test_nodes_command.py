@@ -279,19 +279,6 @@ def test_it_says_which_node_could_not_be_asked(worker):
     assert message.endswith("worker-03: node-refresh failed: worker-03 cannot be reached.")
 
 
-def test_it_leaves_on_ctrl_c_and_says_what_goes_on(worker, monkeypatch):
-    NodeFactory(name="worker-01")
-
-    def interrupt(seconds):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("tasks.cli.sleep", interrupt)
-    with pytest.raises(CommandError) as caught:
-        nodes("refresh", "worker-01")
-    assert caught.value.returncode == 130
-    assert str(caught.value) == f"No longer waiting; this goes on: {Task.objects.get().public_id}"
-
-
 def test_it_does_not_wait_where_nobody_works():
     NodeFactory(name="worker-01")
     assert "No worker lives" in refusal("refresh", "worker-01")

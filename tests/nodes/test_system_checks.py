@@ -33,6 +33,17 @@ def test_nodes_that_can_be_reached_in_safety_are_well(real):
     assert ids() == []
 
 
+def test_it_names_keys_of_uris_that_are_not_there(real, tmp_path):
+    for name in ("cacert.pem", "clientcert.pem", "ssh"):
+        (tmp_path / name).touch()
+    NodeFactory(name="worker-01", uri=f"qemu+tls://worker-01/system?pkipath={tmp_path}")
+    NodeFactory(name="worker-02", uri=f"qemu+ssh://worker-02/system?keyfile={tmp_path}/ssh")
+    (message,) = real_nodes()
+    assert (message.id, message.msg) == (
+        "aiwm.W024", f"worker-01: its URI names {tmp_path}/clientkey.pem, which cannot be read here.",
+    )  # fmt: skip
+
+
 def test_it_names_nodes_without_an_address_and_those_in_the_open(real):
     NodeFactory(name="lonely", uri="")
     NodeFactory(name="naked", uri="qemu+tcp://10.0.0.1/system")

@@ -973,6 +973,14 @@ class TestASnapshotBeingTaken:
         assert Snapshot.objects.get().status == SnapshotStatus.COMPLETED
         assert (vm.status, vm.task) == (Status.STOPPED, None)
 
+    @pytest.mark.parametrize(("status", "defined"), [(Status.STOPPED, 1), (Status.RUNNING, 0)])
+    def test_a_domain_that_was_undefined_by_hand_is_defined_anew_where_it_is_off(self, backend, user, status, defined):
+        self.begin(user, status)
+        backend.states[VirtualMachine.objects.get().id] = DomainState(Power.MISSING)
+        run(backend)
+
+        assert backend.calls.count("define") == defined
+
     @pytest.mark.parametrize("fault", [GONE, NO])
     def test_a_node_that_dies_or_refuses_fails_the_snapshot_and_leaves_the_vm(self, backend, user, fault):
         self.begin(user)

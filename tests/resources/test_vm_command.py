@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 from io import StringIO
 
 import pytest
@@ -410,6 +411,16 @@ def test_it_does_not_wait_if_told_so(user):
     printed = vm("start", "web", "--no-wait")
 
     assert printed == f"web: {Task.objects.get().public_id} vm-deploy\n"
+
+
+def test_what_it_logs_is_no_more_than_warnings(user, monkeypatch):
+    """On a terminal the lines of a log would stand between its own."""
+    own_vm(user)
+    root, levels = logging.getLogger(), []
+    monkeypatch.setattr(root, "level", logging.INFO)
+    monkeypatch.setattr("resources.management.commands.vm.vm_table", lambda *_: levels.append(root.level) or "")
+    vm("list")
+    assert (levels, root.level) == ([logging.WARNING], logging.INFO)
 
 
 def test_it_leaves_on_ctrl_c_and_says_what_goes_on(user, monkeypatch):

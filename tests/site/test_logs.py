@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from aiwm_site.logs import JsonFormatter, PlainFormatter, RequestIdFilter, request_id_var
+from aiwm_site.logs import JsonFormatter, PlainFormatter, RefusalFilter, RequestIdFilter, request_id_var
 from tests.factories import UserFactory
 
 pytestmark = pytest.mark.urls("tests.site.urls")
@@ -35,6 +35,17 @@ def test_it_writes_one_object_a_line(time_machine):
         "requestId": "-",
         "node": "worker-01",
     }
+
+
+@pytest.mark.parametrize(("status_code", "told"), [(403, False), (404, False), (500, True)])
+def test_a_refusal_has_no_traceback(status_code, told):
+    record = logging.makeLogRecord({"status_code": status_code, "exc_info": (KeyError, KeyError("a"), None)})
+    RefusalFilter().filter(record)
+    assert ("exception" in json.loads(JsonFormatter().format(record))) == told
+
+
+def test_the_site_logs_no_traceback_of_a_refusal(settings):
+    assert "refusals" in settings.LOGGING["handlers"]["stderr"]["filters"]
 
 
 def test_it_names_the_request():

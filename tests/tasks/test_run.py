@@ -541,6 +541,16 @@ class TestStopping:
         assert script.calls == ["a", "b", "undo b", "undo a"]
         assert task.outcome == {"reason": "refused", "undone": True}
 
+    def test_the_undo_that_comes_next_waits_for_its_turn_as_long_as_any(self, make, script, monkeypatch):
+        """And not since the one before it began, which may have been at it for long."""
+        task = make("three")
+        script.answers["b"] = Refused("No.")
+        run_task(queue.take("w1"), self.Leaving())  # a
+        run_task(queue.take("w1"), self.Leaving())  # b, and its undo
+        task.refresh_from_db()
+        assert "since" not in task.state["failing"]
+        assert task.state["failing"]["at"] == 0
+
 
 def test_it_guards_each_step_for_less_than_a_lease(make, script, settings):
     settings.LEASE_SECONDS = 10
