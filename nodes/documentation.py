@@ -49,7 +49,9 @@ PATCH: dict[str, Any] = {
     "summary": "Change a node (operators)",
     "description": (
         "A JSON merge patch. `gpus` and `osImages` replace the whole list. `segment` and `pool` can be changed in "
-        "maintenance and without VMs only; of other settings a VM is told at its next start."
+        "maintenance and without VMs only; of other settings a VM is told at its next start. `lost` says that a node "
+        "will not come back as it was: its tasks end, its VMs are in error, and nothing is done there any more. Taken "
+        "back, it stays in maintenance, and `enabled` is refused until its domains have been looked at."
     ),
     "parameters": [_NODE, IF_MATCH, etag(200)],
     "request": NodePatch,
