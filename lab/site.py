@@ -63,12 +63,13 @@ def _keep_image(file: Path) -> None:
     kept = [path.name for path in (_folder() / "images").glob(f"image-{_IMAGE}-*.qcow2")]
     ours = f"image-{_IMAGE}-{sha256(file.read_bytes()).hexdigest()[:12]}.qcow2"  # as an import names it
     record = _folder() / "image"
+    known = record.read_text().split() if record.exists() else kept  # none of a lab that kept no record yet
     if kept == [ours]:
         return
-    if kept and (not record.exists() or kept != [record.read_text()]):
+    if not set(kept) <= set(known):
         print(f"{_IMAGE} is an image of your own here, and stays. The lab's is back after `manage.py images remove`.")
         return
-    record.write_text(ours)
+    record.write_text(" ".join([*known, ours]))
     _do("images", "import", _IMAGE, str(file), "--ready", "cloud-init")
 
 

@@ -199,8 +199,8 @@ def _refuse_together(node: Node, columns: dict[str, Any]) -> None:
         raise Conflict(f"{node.name} is marked lost. Take that back first.")
     if columns.get("enabled") and node.to_compare:
         raise Conflict(
-            f"{node.name} was marked lost, and its domains have not been looked at since. That is done within a minute "
-            "of its answering, if a worker lives; see then what `manage.py nodes check` tells of them."
+            f"{node.name} was marked lost, and its domains have not been looked at since. A worker does that within a "
+            "minute of its answering; see then what `manage.py nodes check` tells of them."
         )
     fault = bridge_fault(columns.get("bridge", node.bridge), columns.get("openvswitch", node.openvswitch))
     if fault is not None:
@@ -246,9 +246,10 @@ def _refuse_another_s_hypervisor(uri: str, others: QuerySet[Node]) -> None:
     hypervisor = hypervisor_of(uri) if uri else None
     if hypervisor is None:
         return
-    for name, other in others.exclude(uri="").values_list("name", "uri"):
-        if hypervisor_of(other) == hypervisor:
-            raise Conflict(f"{name} is this hypervisor already: its URI leads to the same libvirt.")
+    for other in others.exclude(uri=""):
+        if hypervisor_of(other.uri) == hypervisor:
+            lost = " It is marked lost: take that back, or forget its VMs and delete it." if other.lost else ""
+            raise Conflict(f"{other.name} is this hypervisor already: its URI leads to the same libvirt.{lost}")
 
 
 def _name_taken(name: str) -> Conflict:

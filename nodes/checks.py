@@ -42,7 +42,7 @@ def _ours(node: Node, report: NodeReport) -> Iterator[Lack]:
     for other in Node.objects.filter(boot_id=report.boot_id).exclude(Q(pk=node.pk) | Q(boot_id="")):
         yield Lack(
             f"It runs on the same machine as {other.name}, which counts what that has as well.",
-            "If both are one hypervisor, delete the node that is too many.",
+            "If both are one hypervisor, put one in maintenance, and delete it when its VMs are gone.",
         )
     kept = kept_among(report.images or ())
     not_as_kept = _not_as_kept(report, kept)
@@ -58,13 +58,11 @@ def _ours(node: Node, report: NodeReport) -> Iterator[Lack]:
         yield Lack("No worker lives, so that nothing is done on any node.", "manage.py worker")
     if news := list(_news(node, report, kept)):
         yield Lack(f"What it has is not written down: {'; '.join(news)}.", f"manage.py nodes refresh {node.name}")
-    if node.to_compare:
-        yield Lack(
-            "It was marked lost, and its domains have not been looked at since.",
-            "A worker does that within a minute; see then what is told of them here.",
-        )
     if not node.enabled:
-        yield Lack("It is in maintenance: it takes no new VMs.", "End its maintenance in the admin.")
+        mend = "End its maintenance in the admin."
+        if node.to_compare:
+            mend = f"It was lost, and is looked at first; see what is told of its domains here. Then: {mend}"
+        yield Lack("It is in maintenance: it takes no new VMs.", mend)
 
 
 def _not_as_kept(report: NodeReport, kept: set[str]) -> list[str]:

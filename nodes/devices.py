@@ -9,14 +9,16 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
+from django.db.models import F
+
 from common.db import atomic
 from nodes import claims, lost
 from nodes.models import Gpu, Node, StrayAddress
 from nodes.queries import node_ref
 from tasks.engine import Run
-from tasks.models import Task, TaskStatus
+from tasks.models import OPEN, Task, TaskStatus
 from tasks.queue import enqueue
-from tasks.registry import Step, TaskType
+from tasks.registry import Step, TaskType, Wait
 from vmbackends import get_backend
 from vmbackends.base import Devices
 from vmbackends.pci import PciAddress, pci_address
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 
 DEVICES = "node-devices"
 _LONGEST_NAME = 255
+# What a step that asks a node gives where the node was changed meanwhile: it asks once more.
+CHANGED = Wait(1.0, "Looking once more, for the node was changed meanwhile")
 
 
 @dataclass
@@ -38,10 +42,21 @@ use = Use()
 
 
 @atomic
-def look_soon(node: Node) -> None:
-    """Have a worker look, unless a task waits that will see the same."""
+def look_soon(node: Node, gone: Collection[str] | None = None) -> None:
+    """Have a worker look, unless a task waits that will see the same.
+
+    `gone` is of a node that was lost, whose domains have been compared: the ids of VMs that were forgotten and have
+    nothing there. With it the look ends the comparison, see `nodes.lost`.
+    """
     if not Task.objects.filter(subject_id=node.id, type=DEVICES, status=TaskStatus.PENDING).exists():
-        enqueue(DEVICES, subject_id=node.id, node_id=node.id, org_id=None, created_by=None)
+        payload = {} if gone is None else {"gone": sorted(gone)}
+        enqueue(DEVICES, subject_id=node.id, node_id=node.id, org_id=None, created_by=None, payload=payload)
+
+
+def trouble_of_look(node: Node) -> str:
+    """Why a look that is to be taken could not be, if it was tried."""
+    task = Task.objects.filter(subject_id=node.id, type=DEVICES, status__in=OPEN).order_by("created_at").first()
+    return task.state.get("trouble", "") if task else ""
 
 
 def ask(node: Node) -> Devices:
@@ -56,9 +71,17 @@ def ask(node: Node) -> Devices:
 
 
 @atomic
-def write_down(node: Node, devices: Devices) -> None:
+def write_down(node: Node, devices: Devices, gone: Collection[str] | None = None) -> bool:
+    """False, and nothing, where the node was changed since it was read: this is of other bridges then, or of before it
+    was lost. `gone` is as in `look_soon`."""
+    unchanged = Node.objects.filter(pk=node.pk, version=node.version, lost=False)
+    if not unchanged.update(version=F("version")):  # and is until the end of the transaction
+        return False
     _write_gpus(node, devices.pci)
     _write_addresses(node, devices.addresses)
+    if gone is not None:
+        lost.compared(node, gone)
+    return True
 
 
 def _write_gpus(node: Node, devices: Mapping[PciAddress, str]) -> None:
@@ -91,11 +114,11 @@ def _write_addresses(node: Node, addresses: Mapping[tuple[int, str], str]) -> No
         log.warning("other addresses are of domains of nobody's than before", extra=extra)
 
 
-def _look(run: Run) -> None:
-    node = Node.objects.filter(pk=run.task.subject_id).first()
-    if node is not None:  # it was not deleted while the task waited
-        write_down(node, ask(node))
-        lost.compared(node)
+def _look(run: Run) -> Wait | None:
+    node = Node.objects.filter(pk=run.task.subject_id, lost=False).first()
+    if node is None:
+        return None  # it was deleted or lost while the task waited
+    return None if write_down(node, ask(node), run.payload.get("gone")) else CHANGED
 
 
 def _settle(task: Task) -> None:

@@ -11,7 +11,7 @@ from nodes.models import Node
 from nodes.queries import ref_to_probe
 from tasks.engine import Run
 from tasks.models import Task
-from tasks.registry import Step, TaskType
+from tasks.registry import Step, TaskType, Wait
 from vmbackends import get_backend
 from vmbackends.base import NodeReport
 from vmbackends.errors import NodeUnreachable, NotAsked
@@ -19,11 +19,11 @@ from vmbackends.errors import NodeUnreachable, NotAsked
 REFRESH = "node-refresh"
 
 
-def probe(run: Run) -> None:
+def probe(run: Run) -> Wait | None:
     """Ask the node and write down what it says. That it is out of reach is an answer too."""
-    node = Node.objects.filter(pk=run.task.subject_id).first()
+    node = Node.objects.filter(pk=run.task.subject_id, lost=False).first()
     if node is None:
-        return  # it was deleted while the task waited
+        return None  # it was deleted or lost while the task waited
     try:
         report = get_backend().probe(ref_to_probe(node))
         taken = devices.ask(node)
@@ -31,8 +31,10 @@ def probe(run: Run) -> None:
         if not isinstance(e, NotAsked) and not e.busy:
             sweep.mark_unseen(node)
         raise NodeUnavailable(f"{node.name} {'is too busy' if e.busy else 'cannot be reached'}.") from e
+    if not devices.write_down(node, taken):
+        return devices.CHANGED
     write_down(node, report)
-    devices.write_down(node, taken)
+    return None
 
 
 @atomic

@@ -7,7 +7,7 @@ See `resources.strays`, which writes it.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nodes import claims
+from nodes import claims, devices
 from nodes.models import Node, StrayAddress
 
 _MOST_TOLD = 20
@@ -48,6 +48,13 @@ def summary(node: Node) -> list[str]:
 
 def sentences(node: Node) -> Iterator[str]:
     """What could not be looked at; what is there, and what can be done about it."""
+    if node.to_compare:
+        trouble = devices.trouble_of_look(node)
+        failed = f" The last try failed: {trouble}." if trouble else ""
+        yield (
+            "It was marked lost, and its domains have not been looked at since; it takes no new VM before. A worker "
+            f"does that within a minute of its answering.{failed}"
+        )
     for reason in node.strays.get("unseen", ()):
         yield f"The last look at it did not see all: {reason}"
     foreign = node.strays.get("foreign", ())
@@ -65,10 +72,13 @@ def sentences(node: Node) -> Iterator[str]:
         there = _some([name for names in vms.values() for name in names])
         yield (
             f"{there}: of {_vms(len(vms))} on {other}. Never remove them here before you know that {other} has "
-            "its own. If both nodes are one hypervisor under two URIs, delete the node that is too many; its "
-            "capacity is counted twice until then."
+            "its own. If both nodes are one hypervisor under two URIs, put one in maintenance, and delete it when "
+            "its VMs are gone; its capacity is counted twice until then."
         )
     for gpu in node.gpus.exclude(stray_domain=""):
+        if node.to_compare:
+            yield f"{gpu.device_id} is given to no VM before: {gpu.stray_domain} had it."
+            continue
         yield (
             f"{gpu.device_id} is a device of the domain {gpu.stray_domain}, and is given to no VM while it is. After a "
             f"change of that domain: manage.py nodes refresh {node.name}."
@@ -87,7 +97,10 @@ def _addresses(node: Node) -> Iterator[str]:
     others = [stray for stray in strays if stray.domain != f"vm-{held.get(stray)}"]
     if others:
         told = _some([f"{_where(stray)} ({stray.domain})" for stray in others])
-        yield f"Addresses that are given to no VM while such domains have them: {told}."
+        until = "before" if node.to_compare else "while such domains have them"
+        yield f"Addresses that are given to no VM {until}: {told}."
+    if node.to_compare:
+        return
     for stray in [stray for stray in others if stray in held]:
         vm_id = held[stray]
         yield (

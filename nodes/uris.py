@@ -27,18 +27,23 @@ _PARAMETERS: Mapping[str, Mapping[str, re.Pattern[str]]] = {
     "qemu+tcp": {"mode": _MODE},
     "test": {},
 }
+_PORTS = {"qemu+tls": 16514, "qemu+tcp": 16509, "qemu+ssh": 22}
+_USUAL_SOCKETS = ("/run/libvirt/libvirt-sock", "/var/run/libvirt/libvirt-sock")
 _OF_TLS = ("cacert.pem", "clientcert.pem", "clientkey.pem")
 _REMOTE = ("qemu+tls", "qemu+ssh", "qemu+tcp")
 
 
 def hypervisor_of(uri: str) -> tuple[str, int | None, str, str] | None:
-    """What the URI leads to, by whichever transport, user and key: host, port, path and socket. None for libvirt's own
-    mock, of which each connection may be a node."""
+    """What the URI leads to, by whichever transport and key: host, port where it is not the transport's own, path and
+    socket. None for libvirt's own mock, of which each connection may be a node. https://libvirt.org/uri.html"""
     parts = urlsplit(uri)
     if parts.scheme == "test":
         return None
+    host = (parts.hostname or "").rstrip(".")
+    port = None if parts.port == _PORTS.get(parts.scheme) else parts.port
+    path = f"{parts.username or ''}:/session" if parts.path == "/session" else parts.path  # each user has their own
     socket = dict(parse_qsl(parts.query)).get("socket", "")
-    return parts.hostname or "", parts.port, parts.path, socket
+    return host, port, path, "" if socket in _USUAL_SOCKETS else socket
 
 
 def key_files(uri: str) -> list[PurePosixPath]:

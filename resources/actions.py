@@ -305,7 +305,9 @@ def _forget(actor: Actor, vm_id: str) -> None:
     forgotten = {"deployed": False, "forgotten": vm.deployed, "deleted_at": vm.deleted_at or now}
     if not rows.update(**forgotten, version=F("version") + 1, updated_at=now):
         raise Again
-    holdings.give_back(vm)
+    holdings.give_back(vm)  # with which the node's row is ours, and stays as it is until the end
+    if not Node.objects.filter(pk=vm.node_id, lost=True).exists():
+        raise Again
     secrets.wipe(vm.id)
     guest_console.forget(vm.id)
     console.close_consoles(vm.id)

@@ -17,6 +17,7 @@ class ResourcesConfig(AppConfig):
         devices.use.vms_on = strays.vms_on
         lost.use.bury = reconcile.bury
         lost.use.forgotten = strays.forgotten_on
+        lost.use.found_gone = strays.found_gone
         registry.add(*handlers.TYPES)
         registry.each_turn["sweep-noticed"] = reconcile.sweep_noticed
         registry.add_periodic(

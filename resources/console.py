@@ -85,9 +85,9 @@ def valid_token(token: str) -> ConsoleToken | None:
     return session if actor.may_write and actor.sees(session.vm.organization_id) else None
 
 
-def close_consoles(vm_id: str) -> None:
-    """End all sessions of a VM."""
-    ConsoleToken.objects.filter(vm_id=vm_id).delete()
+def close_consoles(*vm_ids: str) -> None:
+    """End all sessions of these VMs."""
+    ConsoleToken.objects.filter(vm_id__in=vm_ids).delete()
 
 
 def purge() -> None:

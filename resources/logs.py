@@ -60,6 +60,12 @@ def record_many(vm_id: str, lines: Iterable[LogLine]) -> None:
     )
 
 
+def record_each(vm_ids: Iterable[str], level: str, message: str) -> None:
+    """Write one line to the log of each."""
+    now, level, message = timezone.now(), _level(level), _one_line(message)
+    LogEntry.objects.bulk_create(LogEntry(vm_id=vm_id, at=now, level=level, message=message) for vm_id in vm_ids)
+
+
 def _level(level: str) -> str:
     if level not in LEVELS:
         raise ValueError(f"A log line is {', '.join(LEVELS)}, not {level!r}")

@@ -47,6 +47,7 @@ _OFF_SOMEHOW = (
 LOOK_SECONDS = 25.0
 # A node that tells of one change after the other is looked at no more often than this.
 SHORTEST_PAUSE_SECONDS = 1.0
+_AT_ONCE = 500  # rows that one statement changes
 _LEFT_ALONE = timedelta(hours=1)
 
 _looks: Looks[Observation] = Looks(LOOK_SECONDS)
@@ -277,15 +278,31 @@ def _clean_up_again(node: Node) -> None:
 def bury(node: Node) -> None:
     """A node marked lost: its tasks fail and its VMs are in error, until it is back or they are forgotten."""
     reason = f"{node.name} is marked lost. An operator can forget the VM, or bring the node back."
-    for task_id in Task.objects.filter(node_id=node.id, status__in=OPEN).values_list("id", flat=True):
+    its = Q(node_id=node.id) | Q(subject_id=node.id)
+    for task_id in Task.objects.filter(its, status__in=OPEN).values_list("id", flat=True):
+        if not Node.objects.filter(pk=node.pk, lost=True).exists():
+            return  # it was taken back meanwhile
         abort(task_id, reason="lost", error=reason)
-    for vm in (
-        VirtualMachine.objects.alive()
-        .filter(node=node, deployed=True, task=None)
-        .exclude(status=Status.ERROR, error_reason=NODE_LOST)
-    ):
-        lost = {"status": Status.ERROR, "error_message": reason, "error_reason": NODE_LOST}
-        _write(vm, lost, DomainState(Power.MISSING))
+    while _bury_some(node, reason):
+        pulse.beat()
+
+
+@atomic
+def _bury_some(node: Node, reason: str) -> bool:
+    """In one step, for there may be thousands; False where there are no more."""
+    rows = VirtualMachine.objects.alive().filter(node=node, node__lost=True, deployed=True, task=None)
+    rows = rows.exclude(status=Status.ERROR, error_reason=NODE_LOST).order_by()
+    some = list(rows.values_list("id", flat=True)[:_AT_ONCE])
+    now = timezone.now()
+    rows.filter(pk__in=some).update(
+        status=Status.ERROR, error_message=reason, error_reason=NODE_LOST, version=F("version") + 1, updated_at=now
+    )
+    # Others may have acted on some of them meanwhile.
+    of_this = VirtualMachine.objects.filter(pk__in=some, error_reason=NODE_LOST, updated_at=now).order_by()
+    buried = list(of_this.values_list("id", flat=True))
+    logs.record_each(buried, "error", reason)
+    console.close_consoles(*buried)
+    return bool(buried)
 
 
 def _system_task(vm: VirtualMachine, task_type: str) -> Task:

@@ -95,13 +95,18 @@ def _came_up(task: Task, message: str) -> None:
 
 
 def _broke(task: Task, what: str) -> None:
-    absent = task.outcome.get("reason") == "deadline" or task.state.get("power_lost", False)
+    absent = node_was_absent(task)
     columns: dict[str, Any] = {"error_reason": NODE_ABSENT if absent else ""}
     if absent and task.type == "vm-start" and task.created_by is None:
         columns["node_rebooted"] = True  # for which it was to come on again, and still is
     release(task, status=Status.ERROR, error_message=_short(task), **columns)
     console.close_consoles(task.subject_id)
     logs.record(task.subject_id, "error", f"{what}: {_short(task)}")
+
+
+def node_was_absent(task: Task) -> bool:
+    """Whether that is why it failed, for all that can be told: what the node shows next puts its VM right."""
+    return task.outcome.get("reason") == "deadline" or bool(task.state.get("power_lost"))
 
 
 def as_it_was(vm: VirtualMachine) -> dict[str, Any]:

@@ -9,7 +9,7 @@ that are not.
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from itertools import chain
@@ -38,6 +38,8 @@ def note(node: Node, seen: Observation) -> None:
     if not seen.volumes_seen:
         seen = replace(seen, unasked=_with_volumes(node, seen.unasked), images=tuple(node.strays.get("images", ())))
     _keep(node, _found(node, seen))
+    if node.to_compare:
+        devices.look_soon(node, _gone(node, seen))
 
 
 def note_unseen(node: Node, reason: str) -> None:
@@ -47,10 +49,9 @@ def note_unseen(node: Node, reason: str) -> None:
 
 def _keep(node: Node, found: dict[str, Any]) -> None:
     if found == node.strays:
-        if node.to_compare:
-            devices.look_soon(node)
         return
-    look, unseen = node.to_compare or _domains(found) != _domains(node.strays), node.strays.get("unseen")
+    look = not node.to_compare and _domains(found) != _domains(node.strays)
+    unseen = node.strays.get("unseen")
     node.strays = found
     _write(node, look)
     if found.get("unseen", unseen) != unseen:
@@ -93,6 +94,18 @@ def forgotten_on(node: Node) -> list[Forgotten]:
     return found
 
 
+def _gone(node: Node, seen: Observation) -> list[str]:
+    """The ids of those that were forgotten there and of which nothing was seen."""
+    if not seen.volumes_seen:
+        return []
+    forgotten = VirtualMachine.objects.filter(node=node, forgotten=True).order_by().values_list("id", flat=True)
+    return [vm_id for vm_id in forgotten if vm_id not in seen.unasked]
+
+
+def found_gone(vm_ids: Collection[str]) -> None:
+    VirtualMachine.objects.filter(pk__in=vm_ids).update(forgotten=False)
+
+
 def _found(node: Node, seen: Observation) -> dict[str, Any]:
     known = vms_on(node) if seen.unasked else ()
     orphans = {vm_id: list(names) for vm_id, names in sorted(seen.unasked.items()) if vm_id not in known}
@@ -129,7 +142,7 @@ def _domains(found: Mapping[str, Any]) -> tuple[Any, ...]:
     """What of it changes when other domains are there."""
     groups = [found.get("orphans", {}), *found.get("elsewhere", {}).values()]
     ours = [vm_id for group in groups for vm_id, names in group.items() if f"vm-{vm_id}" in names]
-    return found.get("foreign"), ours, found.get("cut")
+    return found.get("foreign"), sorted(ours), found.get("cut")
 
 
 def _counts(found: Mapping[str, Any]) -> dict[str, int]:

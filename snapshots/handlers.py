@@ -8,7 +8,7 @@ from django.utils import timezone
 from resources import logs
 from resources.handlers import deadline_s, define, load, power_on, wait_for_guest
 from resources.models import VirtualMachine
-from resources.settle import NODE_ABSENT, release
+from resources.settle import NODE_ABSENT, node_was_absent, release
 from resources.specs import vm_spec
 from resources.states import Status
 from snapshots.actions import correct, gigabytes, snapshot_spec
@@ -124,7 +124,7 @@ def after_restore(task: Task) -> None:
         why = f"Snapshot {snapshot.name!r} was not restored, and nothing was touched: {task.error}"
         logs.record(task.subject_id, "error", why[:1000])
     else:
-        absent = NODE_ABSENT if task.outcome.get("reason") == "deadline" else ""
+        absent = NODE_ABSENT if node_was_absent(task) else ""
         release(task, status=Status.ERROR, error_message=task.error[:1000], error_reason=absent)
         what = f"Restore of snapshot {snapshot.name!r} failed"
         if task.state.get("restored"):

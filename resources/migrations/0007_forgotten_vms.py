@@ -3,9 +3,18 @@
 from django.db import migrations, models
 
 
+def mark_those_of_lost_nodes(apps, schema_editor):
+    """Of whom the audit trail knows that they were forgotten. Of a node that is back nothing is held any more."""
+    forgotten = apps.get_model("accounts", "AuditEntry").objects.filter(action="vm.forget", outcome="done")
+    apps.get_model("resources", "VirtualMachine").objects.filter(
+        pk__in=forgotten.values("object_id"), node__lost=True, deployed=False, deleted_at__isnull=False
+    ).update(forgotten=True)
+
+
 class Migration(migrations.Migration):
 
     dependencies = [
+        ('accounts', '0004_labels_of_quotas'),
         ('resources', '0006_reboots_that_are_to_be_settled'),
     ]
 
@@ -15,4 +24,5 @@ class Migration(migrations.Migration):
             name='forgotten',
             field=models.BooleanField(db_default=False, default=False),
         ),
+        migrations.RunPython(mark_those_of_lost_nodes, migrations.RunPython.noop),
     ]

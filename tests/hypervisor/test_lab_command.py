@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from lab import packages, site
 from lab.__main__ import NAMES, main
 from lab.places import cached, keep
@@ -94,37 +96,73 @@ def test_it_takes_no_site_away_that_is_served(lab_packages, monkeypatch, tmp_pat
     assert not (tmp_path / "site").exists()
 
 
-def test_a_start_keeps_the_image_that_an_operator_has_imported(monkeypatch, tmp_path, capsys):
+@pytest.fixture
+def images(monkeypatch, tmp_path):
+    """The folder of images of a site whose `_do` imports; `imported` is what it has imported."""
     monkeypatch.setenv("AIWM_LAB", str(tmp_path))
-    images = tmp_path / "site/images"
-    images.mkdir(parents=True)
-    imported = []
+    folder = tmp_path / "site/images"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(site, "_do", lambda *arguments: keep_image(folder, Path(arguments[3])))
+    return folder
 
-    def do(*arguments):
-        imported.append(arguments[3])
-        there(hashlib.sha256(Path(arguments[3]).read_bytes()).hexdigest()[:12])
 
-    def there(digest):
-        for old in images.iterdir():
-            old.unlink()
-        (images / f"image-debian-12-{digest}.qcow2").touch()
+def keep_image(folder, file):
+    for old in folder.iterdir():
+        old.unlink()
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    (folder / f"image-debian-12-{digest[:12]}.qcow2").write_text(file.name)
 
-    monkeypatch.setattr(site, "_do", do)
-    first, second = tmp_path / "first", tmp_path / "second"
-    first.write_text("1")
-    second.write_text("2")
-    for file in (first, first, second):  # of the same and of newer sources
+
+def kept(folder):
+    return [path.read_text() for path in folder.iterdir()]
+
+
+@pytest.fixture
+def files(tmp_path):
+    files = [tmp_path / name for name in ("older", "newer", "theirs")]
+    for file in files:
+        file.write_text(file.name)
+    return files
+
+
+def test_a_start_brings_the_lab_s_image_up_to_date(images, files):
+    for file in files[:2]:
         site._keep_image(file)
-    assert imported == [str(first), str(second)]
-    there("0123456789ab")
-    for file in (first, second):
+        assert kept(images) == [file.name]
+
+
+def test_a_start_keeps_the_image_that_an_operator_has_imported(images, files, capsys):
+    older, newer, theirs = files
+    site._keep_image(older)
+    keep_image(images, theirs)
+    for file in (older, newer):
         site._keep_image(file)
-    assert imported == [str(first), str(second)]
+    assert kept(images) == ["theirs"]
     assert "debian-12 is an image of your own here, and stays." in capsys.readouterr().out
     for old in images.iterdir():
         old.unlink()
-    site._keep_image(second)
-    assert imported == [str(first), str(second), str(second)]
+    site._keep_image(newer)
+    assert kept(images) == ["newer"]
+
+
+def test_an_image_of_before_there_was_a_record_is_the_lab_s(images, files):
+    keep_image(images, files[0])
+    site._keep_image(files[1])
+    assert kept(images) == ["newer"]
+
+
+def test_a_start_that_is_ended_as_it_imports_is_followed_by_one_that_does(images, files, monkeypatch):
+    def ended(*_):
+        raise KeyboardInterrupt
+
+    site._keep_image(files[0])
+    with monkeypatch.context() as patched:
+        patched.setattr(site, "_do", ended)
+        with pytest.raises(KeyboardInterrupt):
+            site._keep_image(files[1])
+    assert kept(images) == ["older"]
+    site._keep_image(files[1])
+    assert kept(images) == ["newer"]
 
 
 def test_the_site_of_a_shell_with_a_productions_settings_is_the_labs_own(monkeypatch, tmp_path):

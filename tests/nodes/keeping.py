@@ -22,7 +22,8 @@ from vmbackends.pci import PciAddress
 class KeepingBackend(ScriptedBackend):
     """`volumes` are the lengths of what each node has, by the node's and the volume's name; `refusals` what a node
     raises when it is sent an image, or is to remove one; `bases` volumes that disks are clones of; `report` what a
-    probe finds besides; `devices` and `addresses` what domains have, and `asked` the VMs whose were not asked for."""
+    probe finds besides; `devices` and `addresses` what domains have, and `asked` the VMs whose were not asked for;
+    `there` what a look sees of VMs by their ids, unless `volumes_seen` is off."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -32,6 +33,8 @@ class KeepingBackend(ScriptedBackend):
         self.devices: dict[PciAddress, str] = {}
         self.addresses: dict[tuple[int, str], str] = {}
         self.asked: list[list[str]] = []
+        self.there: dict[str, tuple[str, ...]] = {}
+        self.volumes_seen = True
         self.report: dict[str, Any] = {}
         self.probed: list[NodeRef] = []
 
@@ -49,10 +52,16 @@ class KeepingBackend(ScriptedBackend):
 
     def observe(self, node: NodeRef, vms: Sequence[VmSpec]) -> Observation:
         self._refuse(node)
-        return replace(super().observe(node, vms), images=tuple(name for at, name in self.volumes if at == node.name))
+        return replace(
+            super().observe(node, vms),
+            images=tuple(name for at, name in self.volumes if at == node.name),
+            unasked={vm_id: names for vm_id, names in self.there.items() if vm_id not in {vm.id for vm in vms}},
+            volumes_seen=self.volumes_seen,
+        )
 
     def devices_of_others(self, node: NodeRef, vm_ids: Collection[str]) -> Devices:
         self._refuse(node)
+        self._meet("devices_of_others")
         self.asked.append(list(vm_ids))
         return Devices(self.devices, self.addresses)
 

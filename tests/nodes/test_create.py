@@ -43,6 +43,9 @@ def test_it_adds_a_node(client):
         ("qemu+tls://worker-01.example.com/system", "qemu+tls://Worker-01.example.com/system?pkipath=/etc/pki"),
         ("qemu+ssh://aiwm@10.0.0.1/system?keyfile=/k", "qemu+tls://10.0.0.1/system"),
         ("qemu:///system?socket=/run/lab-1", "qemu+unix:///system?mode=direct&socket=/run/lab-1"),
+        ("qemu+ssh://worker-01:22/system", "qemu+tls://worker-01.:16514/system"),
+        ("qemu:///system", "qemu+unix:///system?socket=/var/run/libvirt/libvirt-sock"),
+        ("qemu+ssh://alice@worker-01/session", "qemu+ssh://alice@worker-01/session?no_tty=1"),
     ],
 )
 def test_it_refuses_a_hypervisor_that_is_a_node_already(client, there, uri):
@@ -53,6 +56,10 @@ def test_it_refuses_a_hypervisor_that_is_a_node_already(client, there, uri):
     assert answer.json()["detail"] == "worker-01 is this hypervisor already: its URI leads to the same libvirt."
     node = NodeFactory(uri="")
     assert client.patch(f"{PATH}/{node.id}", {"uri": uri}, format="json").status_code == 409
+    Node.objects.filter(pk=other.pk).update(lost=True)
+    answer = client.post(PATH, bodies.node(uri=uri), format="json")
+    assert "It is marked lost: take that back, or forget its VMs and delete it." in answer.json()["detail"]
+    Node.objects.filter(pk=other.pk).update(lost=False)
     assert client.patch(f"{PATH}/{other.id}", {"uri": uri}, format="json").status_code == 200
 
 
@@ -63,6 +70,7 @@ def test_it_refuses_a_hypervisor_that_is_a_node_already(client, there, uri):
         ("qemu+tls://worker-01/system", "qemu+tls://worker-01:16515/system"),
         ("qemu:///system?socket=/run/lab-1", "qemu:///system?socket=/run/lab-2"),
         ("qemu:///system", "qemu:///session"),
+        ("qemu+ssh://alice@worker-01/session", "qemu+ssh://bob@worker-01/session"),
         ("test:///default", "test:///default"),
     ],
 )

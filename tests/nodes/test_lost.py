@@ -1,20 +1,26 @@
 """A node that is marked lost, what is left alone of it, and what is given to nobody when it is back."""
 
+import importlib
+
 import pytest
+from django.apps import apps
+from django.utils import timezone
 
 from accounts.actors import Actor
 from common.errors import Conflict
-from nodes import claims, lost, strays
+from nodes import actions as node_actions
+from nodes import claims, devices, lost, strays
 from nodes.models import Claim, Gpu, Node, StrayAddress
-from resources import actions
-from resources.reconcile import sweep_all
+from resources import actions, holdings, reconcile
+from resources.models import ConsoleToken, LogEntry, VirtualMachine
+from resources.reconcile import bury, sweep_all
 from resources.recount import recount
 from resources.states import Status
 from tasks.models import Task, TaskStatus
 from tasks.worker import drain
 from tests.factories import GpuFactory, NodeFactory, OperatorFactory, UserFactory, VirtualMachineFactory, static_network
 from tests.nodes.keeping import keeping
-from vmbackends.errors import NodeUnreachable
+from vmbackends.errors import NodeUnreachable, Refused
 
 pytestmark = pytest.mark.django_db
 
@@ -144,14 +150,26 @@ def test_back_again_its_node_gives_that_to_nobody_and_takes_no_vm_before_it_was_
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
     assert "its domains have not been looked at since" in answer.json()["detail"]
 
+    assert list(strays.sentences(node)) == [
+        "It was marked lost, and its domains have not been looked at since; it takes no new VM before. A worker does "
+        "that within a minute of its answering.",
+        f"GPU-1 is given to no VM before: {domain} had it.",
+        f"Addresses that are given to no VM before: {ADDRESS} of VLAN 100 ({domain}).",
+    ]
+
     backend.addresses = {(100, ADDRESS): domain}
+    backend.there = {forgotten.id: (domain,)}
     sweep_all()
+    node.refresh_from_db()
+    assert node.strays == {"orphans": {forgotten.id: [domain]}}
     drain()
     assert say(enabled=True).json()["status"] == "online"
-    assert list(strays.sentences(node)) == [
+    assert list(strays.sentences(node))[1:] == [
         f"Addresses that are given to no VM while such domains have them: {ADDRESS} of VLAN 100 ({domain})."
     ]
     assert gpus_of_strays() == []
+    forgotten.refresh_from_db()
+    assert forgotten.forgotten
 
 
 def test_what_its_domain_has_no_more_is_free_again_after_the_look(backend, say, forgotten):
@@ -179,17 +197,238 @@ def test_an_address_that_was_given_to_another_meanwhile_stays_that_one_s(backend
     say(lost=False)
     assert Claim.objects.get(key__contains=ADDRESS).vm_id == other.id
     assert recount() == []
-    assert f"{ADDRESS} of VLAN 100 is the address of the VM {other.id}, and of" in list(strays.sentences(node))[-1]
+    doubt = f"{ADDRESS} of VLAN 100 is the address of the VM {other.id}, and of the domain vm-{forgotten.id} here"
+    assert not any(doubt in sentence for sentence in strays.sentences(node)), "it may be there no more"
+    backend.addresses = {(100, ADDRESS): f"vm-{forgotten.id}"}
+    sweep_all()
+    drain()
+    node.refresh_from_db()
+    assert doubt in list(strays.sentences(node))[-1]
 
 
-def test_lost_once_more_it_is_looked_at_once_more(backend, say, forgotten):
-    for _ in range(2):
+def test_lost_once_more_all_of_it_is_free_and_it_is_looked_at_once_more(backend, say, forgotten):
+    """Its domain runs still."""
+    backend.there = {forgotten.id: (f"vm-{forgotten.id}",)}
+    for looked in (False, True, True):
         say(lost=False)
+        assert gpus_of_strays() == [("GPU-1", f"vm-{forgotten.id}")]
         assert say(enabled=True).status_code == 409
-        sweep_all()
-        drain()
-        assert say(enabled=True).status_code == 200
+        if looked:
+            sweep_all()
+            drain()
+            assert say(enabled=True).status_code == 200
         say(lost=True)
+        take()
+        assert gpus_of_strays() == []
+        assert recount() == []
+
+
+def test_of_one_that_was_seen_gone_nothing_is_held_again(backend, say, forgotten, node):
+    say(lost=False)
+    sweep_all()
+    drain()
+    forgotten.refresh_from_db()
+    assert not forgotten.forgotten
+    say(lost=True)
+    say(lost=False)
+    take()
+    assert gpus_of_strays() == []
+
+
+def test_where_its_volumes_could_not_be_seen_it_may_be_there_still(backend, say, forgotten, node):
+    say(lost=False)
+    backend.volumes_seen = False
+    sweep_all()
+    drain()
+    forgotten.refresh_from_db()
+    assert forgotten.forgotten
+
+
+@pytest.mark.parametrize("asked", ["look", "refresh"])
+def test_what_was_asked_before_it_was_lost_counts_for_nothing(backend, say, operator, vm, node, monkeypatch, asked):
+    """A worker was at it, and knew of no VM that was forgotten."""
+    real, times = backend.devices_of_others, []
+
+    def ask(ref, known):
+        times.append(set(known))
+        if len(times) == 1:
+            say(lost=True)
+            actions.forget(Actor.of(OperatorFactory(), via="api"), vm.id)
+            say(lost=False)
+        return real(ref, known)
+
+    monkeypatch.setattr(backend, "devices_of_others", ask)
+    backend.addresses = {}
+    if asked == "look":
+        devices.look_soon(node)
+    else:
+        operator.post(f"/resources/nodes/{node.id}/refresh")
+    drain(limit=1)
+    assert vm.id in times[0]
+    with pytest.raises(Conflict, match=TAKEN):
+        take()
+    assert say(enabled=True).status_code == 409
+
+
+def test_a_look_at_a_node_that_was_changed_meanwhile_is_taken_once_more(backend, say, node, monkeypatch):
+    real, times = backend.devices_of_others, []
+
+    def ask(ref, known):
+        times.append(ref.settings.untagged_bridge)
+        if len(times) == 1:
+            say(untaggedBridge="br9")
+        return real(ref, known)
+
+    monkeypatch.setattr(backend, "devices_of_others", ask)
+    devices.look_soon(node)
+    drain(ignore_waits=True)
+    assert times == ["br0", "br9"]
+    assert Task.objects.get().status == TaskStatus.SUCCEEDED
+
+
+def test_a_refresh_that_waited_asks_no_lost_node(backend, say, operator, node):
+    operator.post(f"/resources/nodes/{node.id}/refresh")
+    Node.objects.update(lost=True)
+    drain()
+    assert backend.probed == []
+
+
+def test_a_refresh_ends_with_the_other_tasks(backend, say, operator, node):
+    operator.post(f"/resources/nodes/{node.id}/refresh")
+    say(lost=True)
+    assert Task.objects.get().outcome["reason"] == "lost"
+
+
+def test_a_look_that_was_asked_for_otherwise_ends_no_comparison(backend, say, forgotten, node):
+    """As of its bridges. A sweep is to see its domains first: `nodes check` tells of them then."""
+    Node.objects.update(strays={"foreign": ["somebodys"]})
+    say(lost=False)
+    say(untaggedBridge="br1")
+    drain()
+    assert len(backend.asked) == 1
+    assert say(enabled=True).status_code == 409
+
+
+def test_it_says_why_it_cannot_be_looked_at(backend, say, forgotten, node):
+    say(lost=False)
+    backend.faults["devices_of_others"] = Refused("Out of memory.")
+    sweep_all()
+    drain()
+    assert next(strays.sentences(node)).endswith("The last try failed: Out of memory.")
+
+
+def test_a_vm_that_is_forgotten_as_the_node_is_taken_back_is_not(backend, say, vm, monkeypatch):
+    say(lost=True)
+    real = holdings.give_back
+
+    def taken_back(vm):
+        real(vm)
+        Node.objects.update(lost=False)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(holdings, "give_back", taken_back)
+        with pytest.raises(Conflict):
+            actions.forget(Actor.of(OperatorFactory(), via="api"), vm.id)
+    vm.refresh_from_db()
+    assert vm.deleted_at is None
+    assert Claim.objects.filter(vm_id=vm.id).exists()
+
+
+def test_a_node_that_is_taken_back_before_it_is_looked_at_cannot_be_enabled_beside_that(
+    backend, say, operator, node, monkeypatch
+):
+    """What is read first is not what counts."""
+    real = node_actions.find_node
+
+    def read_and_then_lost_and_back(node_id):
+        read = real(node_id)
+        Node.objects.filter(pk=node.pk).update(to_compare=True)
+        return read
+
+    Node.objects.update(enabled=False)
+    monkeypatch.setattr(node_actions, "find_node", read_and_then_lost_and_back)
+    assert say(enabled=True).status_code == 409
+    assert not Node.objects.get(pk=node.pk).enabled
+
+
+def test_vms_that_had_one_address_after_the_other_are_both_forgotten(backend, say, forgotten, node):
+    Node.objects.update(lost=False, enabled=True)
+    other = VirtualMachineFactory(node=node, status=Status.ERROR, config={"networkConfig": static_network(ADDRESS)})
+    Node.objects.update(lost=True)
+    actions.forget(Actor.of(OperatorFactory(), via="api"), other.id)
+    assert say(lost=False).status_code == 200
+    with pytest.raises(Conflict, match=TAKEN):
+        take()
+
+
+def test_of_a_vm_that_was_never_deployed_nothing_is_held(backend, say, node):
+    vm = VirtualMachineFactory(node=node, config={"networkConfig": static_network(ADDRESS)})
+    say(lost=True)
+    actions.forget(Actor.of(OperatorFactory(), via="api"), vm.id)
+    say(lost=False)
+    take()
+
+
+def test_a_gpu_of_that_name_of_another_node_is_free(backend, say, forgotten):
+    other = GpuFactory(device_id="GPU-1")
+    say(lost=False)
+    assert gpus_of_strays() == [("GPU-1", f"vm-{forgotten.id}")]
+    other.refresh_from_db()
+    assert other.stray_domain == ""
+
+
+def test_the_board_of_a_mig_instance_is_given_to_none(backend, say, node):
+    gpu = {"enabled": True, "mode": "mig", "migProfile": "1g.5gb"}
+    vm = VirtualMachineFactory(node=node, status=Status.RUNNING, config={"gpuConfig": gpu})
+    say(lost=True)
+    actions.forget(Actor.of(OperatorFactory(), via="api"), vm.id)
+    say(lost=False)
+    assert gpus_of_strays() == [("GPU-0", f"vm-{vm.id}")]
+
+
+def test_one_that_is_taken_back_meanwhile_is_not_buried(backend, say, vm, node):
+    deploying = VirtualMachineFactory(node=node)
+    actions.start(Actor.of(OperatorFactory(), via="api"), deploying.id)
+    Node.objects.update(lost=True)
+    stale = Node.objects.get(pk=node.pk)
+    Node.objects.update(lost=False)
+    bury(stale)
+    vm.refresh_from_db()
+    assert vm.status == Status.RUNNING
+    assert Task.objects.get().is_open
+
+
+def test_many_vms_are_buried_in_few_statements(backend, vm, node, monkeypatch, django_assert_max_num_queries):
+    small = {"vcpus": 1, "ramMB": 1024, "diskGB": 10}
+    vms = [vm, *(VirtualMachineFactory(node=node, status=Status.RUNNING, config=small) for _ in range(6))]
+    for number, each in enumerate(vms):
+        ConsoleToken.objects.create(vm=each, digest=str(number), user_id=vm.owner_id, expires_at=timezone.now())
+    Node.objects.update(lost=True)
+    node.refresh_from_db()
+    monkeypatch.setattr(reconcile, "_AT_ONCE", 4)
+    with django_assert_max_num_queries(1 + 3 * 7):
+        bury(node)
+    assert set(VirtualMachine.objects.values_list("status", "error_reason")) == {("error", "node_lost")}
+    entries = LogEntry.objects.filter(level="error", message__contains="is marked lost")
+    assert sorted(entries.values_list("vm_id", flat=True)) == sorted(each.id for each in vms)
+    assert not ConsoleToken.objects.exists()
+    bury(node)
+    assert entries.count() == len(vms)
+
+
+def test_vms_that_were_forgotten_before_it_was_noted_are_found_in_the_trail(backend, say, forgotten, node):
+    Node.objects.update(lost=False, enabled=True)
+    other = VirtualMachineFactory(node=node, status=Status.STOPPED)
+    Node.objects.update(lost=True)
+    VirtualMachine.objects.filter(pk=other.pk).update(deployed=False, deleted_at=timezone.now())
+    VirtualMachine.objects.update(forgotten=False)
+    migration = importlib.import_module("resources.migrations.0007_forgotten_vms")
+    migration.mark_those_of_lost_nodes(apps, None)
+    assert list(VirtualMachine.objects.filter(forgotten=True)) == [forgotten]
+    Node.objects.update(lost=False)
+    VirtualMachine.objects.update(forgotten=False)
+    migration.mark_those_of_lost_nodes(apps, None)
+    assert not VirtualMachine.objects.filter(forgotten=True).exists()
 
 
 def test_a_look_at_one_that_was_never_lost_changes_no_more_than_before(backend, node):

@@ -887,6 +887,20 @@ class TestRestoring:
         assert (vm.status, task.status) == (Status.ERROR, TaskStatus.FAILED)
         assert "The guest did not stay on: it panicked." in vm.error_message
 
+    def test_one_whose_node_is_rebooted_as_it_comes_up_comes_on_again(self, backend, user):
+        vm = self.begin(user, Status.RUNNING)
+        backend.states[vm.id] = DomainState(Power.RUNNING)
+        run(backend)
+        backend.states[vm.id] = DomainState(Power.OFF)
+        Node.objects.update(boot_id="before")
+        vm, _ = run(backend)
+        assert (vm.status, vm.error_reason) == (Status.ERROR, "node_absent")
+
+        sweep_all()
+
+        vm.refresh_from_db()
+        assert (vm.status, vm.task.type) == (Status.DEPLOYING, "vm-start")
+
     def test_one_that_is_restored_with_its_memory_is_up(self, backend, user):
         vm = self.begin(user, Status.RUNNING, with_memory=True)
         backend.states[vm.id] = DomainState(Power.RUNNING)

@@ -73,6 +73,20 @@ def test_what_is_of_a_vm_that_is_on_another_node_is_no_orphan(node):
     assert node.strays == {"elsewhere": {"worker-02": volumes}}
 
 
+def test_a_vm_that_was_never_deployed_on_another_node_is_nowhere(node):
+    vm = VirtualMachineFactory(status="failed")
+    long_settled(vm)
+    assert "orphans" in strays_of(node, **{f"vm{vm.id}": (f"vm-{vm.id}",)})
+
+
+def test_domains_of_vms_of_other_nodes_are_looked_at_for_what_they_have(node):
+    vm = VirtualMachineFactory(status="stopped")
+    strays_of(node, **{f"vm{vm.id}": (f"vm-{vm.id}.qcow2",)})
+    assert not Task.objects.exists()
+    strays_of(node, **{f"vm{vm.id}": (f"vm-{vm.id}", f"vm-{vm.id}.qcow2")})
+    assert Task.objects.count() == 1
+
+
 def test_no_more_than_a_hundred_of_another_node_are_told(node):
     other, first = NodeFactory(name="worker-02"), {}
     for _ in range(strays.MOST + 1):

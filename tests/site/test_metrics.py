@@ -134,12 +134,20 @@ def test_it_shows_nodes_and_their_room(scrape):
 
 
 def test_it_counts_what_is_on_nodes_and_no_vm_accounts_for(scrape):
-    orphan, other = "692cdc80aabbccddee000001", "692cdc80aabbccddee000002"
+    orphan, other, vm = (f"692cdc80aabbccddee00000{n}" for n in (1, 2, 3))
     orphans = {orphan: [f"vm-{orphan}", f"vm-{orphan}.qcow2"], other: [f"vm-{other}.qcow2"]}
-    NodeFactory(name="worker-01", strays={"foreign": ["somebodys"], "orphans": orphans, "images": ["a", "b"]})
+    NodeFactory(
+        name="worker-01",
+        strays={
+            "foreign": ["somebodys"],
+            "orphans": orphans,
+            "images": ["a", "b"],
+            "elsewhere": {"worker-02": {vm: [f"vm-{vm}", f"vm-{vm}.qcow2"]}},
+        },
+    )
     NodeFactory(name="worker-02")
     found = scrape()
-    for gauge, numbers in (("foreign_domains", (1, 0)), ("orphans", (3, 0)), ("old_images", (2, 0))):
+    for gauge, numbers in (("foreign_domains", (1, 0)), ("orphans", (5, 0)), ("old_images", (2, 0))):
         gauge = f"aiwm_node_{gauge}"
         assert tuple(found[gauge, ("node", node)] for node in ("worker-01", "worker-02")) == numbers
 

@@ -52,7 +52,7 @@ def is_known(domain: Domain, snapshot: SnapshotSpec) -> bool:
 def size(connection: Connection, pool: Pool, vm: VmSpec, snapshot: SnapshotSpec) -> int | None:
     """The bytes of memory in it, or None where it is not in the disk's file: QEMU enters it there when it is whole. So
     it is where the file is being changed while it is read."""
-    disk = volumes.find(pool, names.disk_volume(vm.id))
+    disk = volumes.look_for(pool, names.disk_volume(vm.id))
     if disk is None:
         raise Refused(f"The disk of {vm.name} is gone from the pool {pool.name()}.")
     try:
@@ -145,7 +145,7 @@ def revert(domain: Domain, vm: VmSpec, snapshot: SnapshotSpec) -> None:
 
 def is_left(connection: Connection, pool: Pool, vm: VmSpec, snapshot: SnapshotSpec) -> bool:
     """Whether it is in the disk's file. libvirt forgets it with the domain's definition, and it stays there."""
-    disk = volumes.find(pool, names.disk_volume(vm.id))
+    disk = volumes.look_for(pool, names.disk_volume(vm.id))
     try:
         return disk is not None and _size_in(connection, disk, snapshot) is not None
     except ValueError as e:
