@@ -19,7 +19,7 @@ max_requests = 20_000
 max_requests_jitter = 2_000
 forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
 loglevel = os.environ.get("GUNICORN_LOG_LEVEL", "info")
-no_control_socket = True
+control_socket_disable = True
 # A heartbeat file on a disk can block: https://docs.gunicorn.org/en/stable/faq.html#how-do-i-avoid-gunicorn-excessively-blocking-in-os-fchmod
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 

@@ -67,6 +67,19 @@ def local_addresses(**_: Any) -> list[CheckMessage]:
     return found
 
 
+@register(Tags.security, deploy=True)
+def any_host(**_: Any) -> list[CheckMessage]:
+    if settings.DEBUG or "*" not in settings.ALLOWED_HOSTS:
+        return []
+    return [
+        checks.Warning(
+            "ALLOWED_HOSTS has *: whoever asks may say by which name this service is reached.",
+            hint="Set ALLOWED_HOSTS to the names that it is reached by, comma-separated.",
+            id="aiwm.W012",
+        )
+    ]
+
+
 def _is_local(host: str) -> bool:
     return host.strip("[]") in ("localhost", "::1") or host.startswith("127.")
 

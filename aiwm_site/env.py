@@ -78,12 +78,13 @@ def database(name: str, default: str, **options: Any) -> dict[str, Any]:
 
     The folder of a file is made; that PostgreSQL's driver is there is seen to.
     """
+    no_address = f"{name} is no address of a database; it takes sqlite:///path or postgres://user:password@host/name."
     try:
         parsed: dict[str, Any] = {**dj_database_url.parse(text(name, default), **options)}
     except ValueError as e:
-        raise ImproperlyConfigured(
-            f"{name} is no address of a database; it takes sqlite:///path or postgres://user:password@host/name."
-        ) from e
+        raise ImproperlyConfigured(no_address) from e
+    if parsed["ENGINE"] not in ("django.db.backends.sqlite3", "django.db.backends.postgresql"):
+        raise ImproperlyConfigured(no_address)
     if parsed["ENGINE"] == "django.db.backends.sqlite3":
         try:
             Path(parsed["NAME"]).parent.mkdir(parents=True, exist_ok=True)

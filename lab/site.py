@@ -1,6 +1,7 @@
 """A site of AIWM on the lab's nodes, with a database and folders of its own."""
 
 import fcntl
+import json
 import os
 import re
 import shlex
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from .guest import tiny
 from .node import Node
@@ -20,6 +22,7 @@ from .shell import CommandFailed
 _ROOT = Path(__file__).resolve().parent.parent
 _IMAGE = "debian-12"
 # The nodes hide /dev/kvm, and are to have more than one VM on a machine of two cores.
+_FIND = "import json; from nodes.models import Node"
 _EMULATES = ("--domain-type", "qemu", "--vcpu-overcommit", "8")
 
 
@@ -43,19 +46,37 @@ def serve(nodes: Sequence[Node], port: int, workers: int) -> None:
     _hold()
     _manage("migrate", "--verbosity=0")
     _manage("seed_demo", "--verbosity=0")
-    known = _read("nodes", "list")
-    for node in nodes:
-        if node.name not in known.split():
-            its_own = ("--hostname", node.name, "--segment", node.name)
-            _do("nodes", "add", node.name, node.uri, *its_own, *_EMULATES)
+    names = _names(nodes)
     _keep_image(tiny())
-    _manage("images", "push", _IMAGE, *(node.name for node in nodes))
-    _manage("nodes", "refresh", *(node.name for node in nodes), "--no-wait")  # for the workers, as soon as they are
+    if names:
+        _manage("images", "push", _IMAGE, *names)
+        _manage("nodes", "refresh", *names, "--no-wait")  # for the workers, as soon as they are
     environment_file = _folder() / "env"
     environment_file.write_text(_for_shells())
     print(_story(nodes, environment_file), flush=True)
     command = _command("serve", "--port", str(port), "--workers", str(workers))
     os.execve(command[0], command, _environment())
+
+
+def _names(nodes: Sequence[Node]) -> list[str]:
+    """What they are called on the site, to which they are added; without those that are marked lost there."""
+    names = []
+    for node in nodes:
+        known = _known(node)
+        if known is None:
+            its_own = ("--hostname", node.name, "--segment", node.name)
+            _do("nodes", "add", node.name, node.uri, *its_own, *_EMULATES)
+        elif known["lost"]:
+            print(f"{known['name']} is marked lost, and left alone.")
+            continue
+        names.append(known["name"] if known else node.name)
+    return names
+
+
+def _known(node: Node) -> dict[str, Any] | None:
+    code = f"{_FIND}; print(json.dumps(Node.objects.filter(uri={node.uri!r}).values('name', 'lost').first()))"
+    found: dict[str, Any] | None = json.loads(_read("shell", "--no-imports", "--command", code))
+    return found
 
 
 def _keep_image(file: Path) -> None:
@@ -67,7 +88,10 @@ def _keep_image(file: Path) -> None:
     if kept == [ours]:
         return
     if not set(kept) <= set(known):
-        print(f"{_IMAGE} is an image of your own here, and stays. The lab's is back after `manage.py images remove`.")
+        print(
+            f"{_IMAGE} is an image of your own here, and stays. The lab's is back when no VM is of it any more, after "
+            f"`manage.py images remove {_IMAGE}`."
+        )
         return
     record.write_text(" ".join([*known, ours]))
     _do("images", "import", _IMAGE, str(file), "--ready", "cloud-init")

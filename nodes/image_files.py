@@ -28,6 +28,7 @@ _LOOK_S = 60.0  # a look at a header; what takes longer hangs
 _WORK_S = 3600.0
 _PART = ".part"
 _LONGEST_S = 3 * _WORK_S  # nobody is at a file that was not written to for so long
+_SECTOR = 512
 _MAGIC = b"QFI\xfb"
 # Of the header's incompatible features: https://www.qemu.org/docs/master/interop/qcow2.html
 _DATA_FILE = 1 << 2
@@ -102,6 +103,8 @@ def _refuse_format(source: Path, file_format: str) -> None:
         )
     if file_format == "raw" and is_qcow2:
         raise Unsupported(f"{source.name} is a qcow2 file. Leave out --format raw.")
+    if file_format == "raw" and source.stat().st_size % _SECTOR:
+        raise Unsupported(f"{source.name} is no raw disk: that has whole sectors, of {_SECTOR} bytes each.")
 
 
 def _copy(source: Path, own: Path, progress: Progress) -> str:

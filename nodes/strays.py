@@ -21,6 +21,7 @@ class Counts:
     orphans: int  # domains and volumes
     elsewhere: int  # of VMs that are on another node
     images: int
+    diskless: int  # VMs
 
 
 def counts(node: Node) -> Counts:
@@ -29,6 +30,7 @@ def counts(node: Node) -> Counts:
         orphans=sum(map(len, node.strays.get("orphans", {}).values())),
         elsewhere=sum(len(names) for vms in node.strays.get("elsewhere", {}).values() for names in vms.values()),
         images=len(node.strays.get("images", ())),
+        diskless=len(node.strays.get("diskless", ())),
     )
 
 
@@ -41,6 +43,7 @@ def summary(node: Node) -> list[str]:
         (found.orphans, "orphaned"),
         (found.elsewhere, "of other nodes"),
         (found.images, images),
+        (found.diskless, "without a disk"),
     )
     unseen = ["not all seen"] if node.strays.get("unseen") else []
     return unseen + [f"{number} {kind}" for number, kind in kinds if number]
@@ -57,6 +60,33 @@ def sentences(node: Node) -> Iterator[str]:
         )
     for reason in node.strays.get("unseen", ()):
         yield f"The last look at it did not see all: {reason}"
+    yield from _missing(node)
+    yield from _domains(node)
+    yield from _gpus(node)
+    yield from _addresses(node)
+    if images := node.strays.get("images"):
+        yield (
+            f"{', '.join(images)}: of images that were imported anew or removed since. Disks that were made of them "
+            f"still need them; manage.py images prune {node.name} removes those that no disk needs."
+        )
+
+
+def _missing(node: Node) -> Iterator[str]:
+    diskless = node.strays.get("diskless", [])
+    if len(diskless) == 1:
+        yield (
+            f"The disk of the VM {diskless[0]} is gone from the pool {node.pool}. Put it back from a backup, or delete "
+            "the VM."
+        )
+    elif diskless:
+        yield (
+            f"The disks of the VMs {_some(diskless)} are gone from the pool {node.pool}. Put them back from a backup, "
+            "or delete the VMs."
+        )
+
+
+def _domains(node: Node) -> Iterator[str]:
+    """And volumes."""
     foreign = node.strays.get("foreign", ())
     if len(foreign) == 1:
         yield f"The domain {foreign[0]} is not of AIWM. It is let be, and takes of the node what AIWM counts as free."
@@ -75,6 +105,9 @@ def sentences(node: Node) -> Iterator[str]:
             "its own. If both nodes are one hypervisor under two URIs, put one in maintenance, and delete it when "
             "its VMs are gone; its capacity is counted twice until then."
         )
+
+
+def _gpus(node: Node) -> Iterator[str]:
     for gpu in node.gpus.exclude(stray_domain=""):
         if node.to_compare:
             yield f"{gpu.device_id} is given to no VM before: {gpu.stray_domain} had it."
@@ -82,12 +115,6 @@ def sentences(node: Node) -> Iterator[str]:
         yield (
             f"{gpu.device_id} is a device of the domain {gpu.stray_domain}, and is given to no VM while it is. After a "
             f"change of that domain: manage.py nodes refresh {node.name}."
-        )
-    yield from _addresses(node)
-    if images := node.strays.get("images"):
-        yield (
-            f"{', '.join(images)}: of images that were imported anew or removed since. Disks that were made of them "
-            f"still need them; manage.py images prune {node.name} removes those that no disk needs."
         )
 
 

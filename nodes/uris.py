@@ -5,6 +5,7 @@ Some parameters of a URI name a program that libvirt runs where the URI is opene
 So is `known_hosts`, which libvirt does not hand on to ssh: the node's key is looked for where ssh itself looks.
 """
 
+import posixpath
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
@@ -28,7 +29,7 @@ _PARAMETERS: Mapping[str, Mapping[str, re.Pattern[str]]] = {
     "test": {},
 }
 _PORTS = {"qemu+tls": 16514, "qemu+tcp": 16509, "qemu+ssh": 22}
-_USUAL_SOCKETS = ("/run/libvirt/libvirt-sock", "/var/run/libvirt/libvirt-sock")
+_USUAL_SOCKETS = ("/", "/run/libvirt/libvirt-sock", "/var/run/libvirt/libvirt-sock")
 _OF_TLS = ("cacert.pem", "clientcert.pem", "clientkey.pem")
 _REMOTE = ("qemu+tls", "qemu+ssh", "qemu+tcp")
 
@@ -42,7 +43,7 @@ def hypervisor_of(uri: str) -> tuple[str, int | None, str, str] | None:
     host = (parts.hostname or "").rstrip(".")
     port = None if parts.port == _PORTS.get(parts.scheme) else parts.port
     path = f"{parts.username or ''}:/session" if parts.path == "/session" else parts.path  # each user has their own
-    socket = dict(parse_qsl(parts.query)).get("socket", "")
+    socket = posixpath.normpath(f"/{dict(parse_qsl(parts.query)).get('socket', '').lstrip('/')}")
     return host, port, path, "" if socket in _USUAL_SOCKETS else socket
 
 

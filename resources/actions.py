@@ -51,7 +51,7 @@ from resources.settle import as_it_was
 from resources.specs import build_spec
 from resources.states import WORKING, Action, Status, allowed_actions, said, statuses_allowing
 from tasks.models import Task
-from tasks.queue import enqueue
+from tasks.queue import abort, enqueue
 from vmbackends import get_backend
 from vmbackends.base import PowerIntent
 
@@ -288,7 +288,16 @@ def forget(actor: Actor, vm_id: str) -> None:
     Deleted VMs too. Raises Forbidden for all but operators, Conflict where the node is not lost.
     """
     actor.require_operator()
+    _end_what_is_asked(vm_id)
     _forget(actor, vm_id)
+
+
+@atomic
+def _end_what_is_asked(vm_id: str) -> None:
+    """Nothing is done on a lost node: the next sweep would end it as well."""
+    vm = VirtualMachine.objects.select_related("node").get(pk=vm_id)
+    if vm.node.lost and vm.task_id is not None:
+        abort(vm.task_id, reason="lost", error=f"{vm.node.name} is marked lost, and the VM is forgotten.")
 
 
 @atomic

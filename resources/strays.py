@@ -2,9 +2,9 @@
 
 `unseen` says what could not be looked at. `foreign` are domains that are not ours. `orphans` are named as a VM's would
 be, by its id, and there is no such VM: it was forgotten while its node was lost, or the database is older than the
-node. `elsewhere` are of VMs that are on another node, by its name: both may be one hypervisor. `images` are volumes of
-images that were imported anew or removed since. No more of each than `MOST` are kept; `cut` then stands for the domains
-that are not.
+node. `elsewhere` are of VMs that are on another node, by its name: both may be one hypervisor. `diskless` are VMs whose
+disk is gone. `images` are volumes of images that were imported anew or removed since. No more of each than `MOST` are
+kept; `cut` then stands for the domains that are not.
 """
 
 import hashlib
@@ -36,7 +36,8 @@ SETTLES_IN = timedelta(seconds=60)
 def note(node: Node, seen: Observation) -> None:
     """Keep what was seen, and say so where it is news. Of volumes that could not be seen the last word is kept."""
     if not seen.volumes_seen:
-        seen = replace(seen, unasked=_with_volumes(node, seen.unasked), images=tuple(node.strays.get("images", ())))
+        images, diskless = (tuple(node.strays.get(name, ())) for name in ("images", "diskless"))
+        seen = replace(seen, unasked=_with_volumes(node, seen.unasked), images=images, diskless=diskless)
     _keep(node, _found(node, seen))
     if node.to_compare:
         devices.look_soon(node, _gone(node, seen))
@@ -85,9 +86,9 @@ def vms_on(node: Node) -> set[str]:
 
 
 def forgotten_on(node: Node) -> list[Forgotten]:
-    """What those had that were forgotten there."""
+    """What those had that were forgotten there, the last first."""
     found = []
-    for vm in VirtualMachine.objects.filter(node=node, forgotten=True).order_by():
+    for vm in VirtualMachine.objects.filter(node=node, forgotten=True).order_by("-updated_at"):
         network = vm.config.network_config
         gpus = [device.partition(":")[0] for device in vm.allocated_gpu]
         found.append(Forgotten(vm.domain_name, network.vlan_id or 0, network.ip_address, gpus))
@@ -119,6 +120,8 @@ def _found(node: Node, seen: Observation) -> dict[str, Any]:
         found["orphans"] = dict(list(orphans.items())[:MOST])
     if elsewhere:
         found["elsewhere"] = {name: dict(list(vms.items())[:MOST]) for name, vms in elsewhere.items()}
+    if diskless := _diskless(node, seen.diskless):
+        found["diskless"] = diskless[:MOST]
     if images := unkept_among(seen.images):
         found["images"] = images[:MOST]
     more = [*seen.foreign[MOST:]]
@@ -127,6 +130,14 @@ def _found(node: Node, seen: Observation) -> dict[str, Any]:
     if more:
         found["cut"] = hashlib.sha256("\n".join(more).encode()).hexdigest()
     return found
+
+
+def _diskless(node: Node, seen: Collection[str]) -> list[str]:
+    """Those of these that are to have a disk, and to which nothing has been done since they were seen without."""
+    settled = VirtualMachine.objects.alive().filter(
+        deployed=True, task=None, updated_at__lt=timezone.now() - SETTLES_IN
+    )
+    return sorted(settled.filter(pk__in=seen, node=node).values_list("id", flat=True)) if seen else []
 
 
 def _elsewhere(node: Node, orphans: dict[str, list[str]]) -> dict[str, dict[str, list[str]]]:

@@ -89,7 +89,8 @@ def take(actor: Actor, vm_id: str, body: SnapshotBody, if_match: Collection[int]
         claim(vm, Action.SNAPSHOT, snapshot.task, snapshots_gb=F("snapshots_gb") + snapshot.reserved_gb)
     hold(vm, snapshot.reserved_gb)
     snapshot.save(force_insert=True)
-    _tell(actor, snapshot, "snapshot.create", f"Snapshot {body.name!r} taken")
+    done = "taken" if snapshot.task is None else "requested"
+    _tell(actor, snapshot, "snapshot.create", f"Snapshot {body.name!r} {done}")
     return snapshot
 
 

@@ -1,5 +1,7 @@
 """What workers do for the tasks of a snapshot, and what becomes of it and its VM when they end."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
@@ -28,27 +30,11 @@ def _snapshot(run_or_task: Any) -> Snapshot:
     return Snapshot.objects.select_related("vm__node").get(pk=run_or_task.payload["snapshotId"])
 
 
-def _define_if_gone(run: Run) -> None:
-    """One that is off may have been undefined by hand: its next start would define it anew, and so does this."""
-    node, vm = load(run)
-    if get_backend().power(node, vm_spec(vm)) is Power.MISSING and not _snapshot(run).with_memory:
-        define(run)
-
-
-def _create(run: Run) -> Wait | None:
-    node, vm = load(run)
-    size = get_backend().create_snapshot(node, vm_spec(vm), snapshot_spec(_snapshot(run)))
-    if size is None:
-        return Wait(_LOOK_AGAIN_S)
-    run.state["size"] = size
-    return None
-
-
-def _restore(run: Run) -> Wait | None:
-    node, vm = load(run)
-    # The power that it has now is the power that it shall have then; `desired_on` is not touched by a restore.
+@contextmanager
+def _touching(run: Run) -> Iterator[None]:
+    """Around a call that changes something, so that `untouched` is known of a task that failed."""
     try:
-        done = get_backend().restore_snapshot(node, vm_spec(vm), snapshot_spec(_snapshot(run)), run.asked_at())
+        yield
     except Untouched:
         # An earlier call may have begun what this one does not know of, as that of a worker that died.
         run.state["untouched"] = not run.state.get("touched") and not run.was_cut_off
@@ -59,6 +45,30 @@ def _restore(run: Run) -> Wait | None:
         run.state["touched"] = True
         raise
     run.state["touched"] = True
+
+
+def _define_if_gone(run: Run) -> None:
+    """One that is off may have been undefined by hand: its next start would define it anew, and so does this."""
+    node, vm = load(run)
+    if get_backend().power(node, vm_spec(vm)) is Power.MISSING and not _snapshot(run).with_memory:
+        define(run)
+
+
+def _create(run: Run) -> Wait | None:
+    node, vm = load(run)
+    with _touching(run):
+        size = get_backend().create_snapshot(node, vm_spec(vm), snapshot_spec(_snapshot(run)))
+    if size is None:
+        return Wait(_LOOK_AGAIN_S)
+    run.state["size"] = size
+    return None
+
+
+def _restore(run: Run) -> Wait | None:
+    node, vm = load(run)
+    # The power that it has now is the power that it shall have then; `desired_on` is not touched by a restore.
+    with _touching(run):
+        done = get_backend().restore_snapshot(node, vm_spec(vm), snapshot_spec(_snapshot(run)), run.asked_at())
     if not done:
         return Wait(_LOOK_AGAIN_S)
     run.state["restored"] = True
@@ -104,6 +114,8 @@ def after_create(task: Task) -> None:
         return
     else:
         snapshot.status, snapshot.error = SnapshotStatus.FAILED, task.error[:1000]
+        if task.state.get("untouched"):
+            snapshot.reserved_gb = 0
         logs.record(task.subject_id, "error", f"Snapshot {snapshot.name!r} failed: {task.error}"[:1000])
     snapshot.save(update_fields=["status", "size", "error", "reserved_gb", "with_memory"])
     _set_held(task, snapshot.vm, snapshot.reserved_gb - before)
@@ -161,7 +173,7 @@ TYPES = (
     TaskType(
         "snapshot-create",
         (
-            Step("define", 10, "Looking for the domain", _define_if_gone),
+            Step("look", 10, "Looking for the domain", _define_if_gone),
             Step("create", 95, "Taking the snapshot", _create),
         ),
         settle=after_create,
@@ -169,6 +181,7 @@ TYPES = (
     TaskType(
         "snapshot-restore",
         (
+            Step("look", 5, "Looking for the domain", _define_if_gone),
             Step("restore", 70, "Restoring the snapshot", _restore),
             Step("define", 75, "Defining the domain", _define_again),
             Step("power-on", 80, "Powering on", _power_on_again),

@@ -210,7 +210,8 @@ class Observation:
     """One bulk look at a node: the state of each VM asked for, by id.
 
     `foreign` names domains that are not ours. `unasked` has, by the ids of VMs that were not asked for, the names of
-    the domain and volumes that are there of them. `images` are the volumes that have a pushed image's name.
+    the domain and volumes that are there of them. `images` are the volumes that have a pushed image's name, `diskless`
+    the ids of VMs that were asked for and whose disk is not there.
 
     `faults` say what could not be looked at, in sentences for operators: the pool, where `volumes_seen` is False and
     no volume is among the names, and the boot id, which is empty then.
@@ -221,6 +222,7 @@ class Observation:
     foreign: tuple[str, ...] = ()
     unasked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     images: tuple[str, ...] = ()
+    diskless: tuple[str, ...] = ()
     volumes_seen: bool = True
     faults: tuple[str, ...] = ()
 

@@ -1,9 +1,15 @@
 """A pool that is full, before a deploy, in the middle of it and under a guest that runs, and an image that is gone."""
 
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
 
 from lab.shell import CommandFailed
+from nodes.models import Node
 from resources import reconcile
+from resources.models import VirtualMachine
+from snapshots.models import Snapshot
 from tests.hypervisor import estate
 from tests.hypervisor.guests import node_ref, wait_for
 from tests.hypervisor.work import work
@@ -157,9 +163,20 @@ def test_what_is_removed_by_hand_is_missed_and_what_is_put_back_is_there(pool):
     work()
     estate.ask("stop", vm)
     work()
+    estate.ask_for_snapshot("take", vm)
+    work()
     disk, log = (pool.folder / name for name in (f"vm-{vm}.qcow2", f"vm-{vm}-console.log"))
     lab.run("mv", disk, f"{disk}.kept")
     lab.run("rm", log)
+    for verb in ("restore", "remove"):
+        estate.ask_for_snapshot(verb, vm)
+        work()
+        assert "is gone from the pool small. Put it back" in estate.newest_tasks([vm])[0]["error"]
+        assert (estate.status(vm), estate.snapshots([vm])) == ("stopped", ["completed"])
+    assert f"aiwm-{Snapshot.objects.get().id}" in lab.virsh("snapshot-list", f"vm-{vm}")
+    VirtualMachine.objects.update(updated_at=timezone.now() - timedelta(hours=1))
+    reconcile.sweep_all()
+    assert Node.objects.get(name=lab.name).strays == {"diskless": [vm]}
     estate.ask("start", vm)
     work()
     assert estate.status(vm) == "error"
@@ -169,6 +186,9 @@ def test_what_is_removed_by_hand_is_missed_and_what_is_put_back_is_there(pool):
     estate.ask("restart", vm)
     work()
     assert estate.status(vm) == "running", estate.error(vm)
+    estate.ask_for_snapshot("restore", vm)
+    work()
+    assert estate.newest_tasks([vm])[0]["status"] == "succeeded"
 
     image = pool.folder / estate.IMAGES["debian-12"].volume
     other = estate.create(pool.lab.name)

@@ -12,6 +12,7 @@ import pytest
 
 from lab import packages, site
 from lab.__main__ import NAMES, main
+from lab.node import Node
 from lab.places import cached, keep
 
 
@@ -163,6 +164,22 @@ def test_a_start_that_is_ended_as_it_imports_is_followed_by_one_that_does(images
     assert kept(images) == ["older"]
     site._keep_image(files[1])
     assert kept(images) == ["newer"]
+
+
+def test_a_site_knows_its_nodes_by_their_hypervisors_and_leaves_lost_ones_alone(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("AIWM_LAB", str(tmp_path))
+    monkeypatch.delenv("VM_BACKEND_OPTIONS", raising=False)  # of the tests' mock
+    nodes = [Node(f"lab-{n}", tmp_path / f"lab-{n}") for n in (1, 2)]
+    (tmp_path / "site").mkdir()
+    site._manage("migrate", "--verbosity=0")
+    site._manage("seed_demo", "--verbosity=0")
+    assert site._names(nodes) == ["lab-1", "lab-2"]
+    change = "from nodes.models import Node; Node.objects.filter(name='lab-1').update(name='alpha'); "
+    change += "Node.objects.filter(name='lab-2').update(lost=True)"
+    site._manage("shell", "--no-imports", "--command", change)
+    capsys.readouterr()
+    assert site._names(nodes) == ["alpha"]
+    assert capsys.readouterr().out == "lab-2 is marked lost, and left alone.\n"
 
 
 def test_the_site_of_a_shell_with_a_productions_settings_is_the_labs_own(monkeypatch, tmp_path):

@@ -43,6 +43,7 @@ def test_it_adds_a_node(client):
         ("qemu+tls://worker-01.example.com/system", "qemu+tls://Worker-01.example.com/system?pkipath=/etc/pki"),
         ("qemu+ssh://aiwm@10.0.0.1/system?keyfile=/k", "qemu+tls://10.0.0.1/system"),
         ("qemu:///system?socket=/run/lab-1", "qemu+unix:///system?mode=direct&socket=/run/lab-1"),
+        ("qemu:///system?socket=/run/lab-1", "qemu:///system?socket=//run/./lab-1"),
         ("qemu+ssh://worker-01:22/system", "qemu+tls://worker-01.:16514/system"),
         ("qemu:///system", "qemu+unix:///system?socket=/var/run/libvirt/libvirt-sock"),
         ("qemu+ssh://alice@worker-01/session", "qemu+ssh://alice@worker-01/session?no_tty=1"),

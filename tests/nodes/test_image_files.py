@@ -76,6 +76,12 @@ def test_it_leaves_what_was_renamed(tmp_path, folder):
     assert [path.name for path in folder.iterdir()] == ["mine"]
 
 
+def test_a_raw_disk_has_whole_sectors(tmp_path, left):
+    source = tmp_path / "disk.img"
+    source.write_text("hello\n")
+    assert refusal(source, "raw") == "disk.img is no raw disk: that has whole sectors, of 512 bytes each."
+
+
 def test_what_is_wrong_is_told_of_the_file_and_not_of_its_copy(tmp_path, left):
     source = qcow2_disk(tmp_path / "disk.qcow2", megabytes=5)
     for length in (source.stat().st_size // 2, 100, 30):

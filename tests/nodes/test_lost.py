@@ -132,6 +132,23 @@ def test_what_is_asked_of_it_meanwhile_is_not_done_there(backend, say, vm, clien
     assert not Claim.objects.filter(vm_id=vm.id).exists()
 
 
+def test_one_that_is_being_deleted_there_can_be_forgotten_at_once(backend, say, vm, client_of):
+    say(lost=True)
+    client_of(vm.owner).delete(f"/resources/{vm.id}")
+    actions.forget(Actor.of(OperatorFactory(), via="api"), vm.id)
+    assert Task.objects.get(type="vm-delete").outcome["reason"] == "lost"
+    vm.refresh_from_db()
+    assert (vm.task, vm.deployed, vm.forgotten) == (None, False, True)
+    take()
+
+
+def test_a_task_of_a_node_that_is_not_lost_is_ended_by_no_such_attempt(backend, vm):
+    actions.stop(Actor.of(vm.owner, via="api"), vm.id)
+    with pytest.raises(Conflict, match="not marked lost"):
+        actions.forget(Actor.of(OperatorFactory(), via="api"), vm.id)
+    assert Task.objects.get().is_open
+
+
 def test_what_a_forgotten_vm_had_is_free_while_its_node_is_lost(say, forgotten):
     take()
     assert recount() == []

@@ -13,6 +13,7 @@ from resources import actions, handlers, reconcile, secrets
 from resources.console import open_console
 from resources.models import ConsoleToken, LogEntry, SecretKind, VirtualMachine, VmSecret
 from resources.reconcile import sweep_all
+from resources.recount import recount
 from resources.states import Status
 from snapshots.models import Snapshot, SnapshotStatus
 from tasks.engine import Run, give_back, run_task
@@ -867,6 +868,15 @@ class TestRestoring:
         assert backend.calls.count("restore_snapshot") == 1
         assert "was restored, and then the VM did not come up" in LogEntry.objects.latest("at").message
 
+    @pytest.mark.parametrize(("with_memory", "defined"), [(False, 1), (True, 0)])
+    def test_one_that_was_undefined_by_hand_is_defined_for_it(self, backend, user, with_memory, defined):
+        """Not for memory, which fits no definition but its own."""
+        vm = self.begin(user, with_memory=with_memory)
+        backend.states[vm.id] = DomainState(Power.MISSING)
+        run(backend)
+
+        assert backend.calls.count("define") == defined
+
     def test_one_that_was_on_is_restored_when_its_guest_is_up(self, backend, user):
         vm = self.begin(user, Status.RUNNING)
         backend.states[vm.id] = DomainState(Power.RUNNING)
@@ -1004,6 +1014,21 @@ class TestASnapshotBeingTaken:
 
         assert Snapshot.objects.get().status == SnapshotStatus.FAILED
         assert (vm.status, vm.error_message, vm.task) == (Status.STOPPED, "", None)
+        assert vm.snapshots_gb == 1, "nobody knows what there is of it"
+
+    def test_one_of_which_nothing_was_made_holds_nothing(self, backend, user):
+        self.begin(user)
+        vm, _ = run(backend, fault=Untouched("Its disk is gone."), at="create_snapshot")
+
+        assert Snapshot.objects.get().status == SnapshotStatus.FAILED
+        assert (vm.snapshots_gb, Snapshot.objects.get().reserved_gb) == (0, 0)
+        assert recount() == []
+
+    def test_it_is_told_as_taken_when_it_is(self, backend, user):
+        self.begin(user)
+        assert LogEntry.objects.latest("at").message == "Snapshot 'one' requested"
+        run(backend)
+        assert LogEntry.objects.latest("at").message == "Snapshot 'one' completed"
 
 
 class TestASnapshotThatTakesLong:

@@ -97,6 +97,30 @@ def test_no_more_than_a_hundred_of_another_node_are_told(node):
     assert set(found) == {"elsewhere", "cut"}
 
 
+def test_a_vm_whose_disk_is_gone_is_told(node):
+    vm, young, elsewhere = (VirtualMachineFactory(node=at, status="stopped") for at in (node, node, NodeFactory()))
+    for each in (vm, elsewhere):
+        long_settled(each)
+    seen = Observation("boot", {}, diskless=(vm.id, young.id, elsewhere.id))
+    strays.note(node, seen)
+    node.refresh_from_db()
+    assert node.strays == {"diskless": [vm.id]}
+    assert summary(node) == ["1 without a disk"]
+    assert list(sentences(node)) == [
+        f"The disk of the VM {vm.id} is gone from the pool aiwm. Put it back from a backup, or delete the VM."
+    ]
+    strays.note(node, Observation("boot", {}, volumes_seen=False))
+    node.refresh_from_db()
+    assert node.strays == {"diskless": [vm.id]}
+    long_settled(young)
+    strays.note(node, seen)
+    node.refresh_from_db()
+    assert next(sentences(node)).startswith(f"The disks of the VMs {vm.id}, {young.id} are gone")
+    VirtualMachine.objects.filter(pk=vm.pk).update(deleted_at=timezone.now())
+    strays.note(node, seen)
+    assert node.strays == {"diskless": [young.id]}
+
+
 def test_a_vm_that_was_forgotten_accounts_for_nothing_from_that_moment_on(node):
     vm = VirtualMachineFactory(node=node, status="error")
     node.lost = True

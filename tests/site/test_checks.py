@@ -57,6 +57,13 @@ def test_it_warns_of_a_production_that_only_its_own_machine_reaches(production, 
     assert name.replace("CORS_ALLOWED", "FRONTEND") in f"{warning.msg} {warning.hint}"
 
 
+def test_it_warns_of_a_production_that_goes_by_any_name(production):
+    assert checks.any_host() == []
+    production.ALLOWED_HOSTS = ["aiwm.example.com", "*"]
+    (warning,) = checks.any_host()
+    assert warning.id == "aiwm.W012"
+
+
 def test_it_lets_development_be_local(production):
     production.DEBUG, production.PUBLIC_URL = True, "http://localhost:3305"
     assert checks.local_addresses() == []
@@ -80,6 +87,14 @@ def test_it_does_not_have_packages_installed_for_a_slip_of_the_pen(settings):
     settings.VM_BACKEND = {"BACKEND": "vmbackends.libvirt.Libvirt", "OPTIONS": {}}
     (found,) = checks.vm_backend()
     assert found.hint == "See VM_BACKEND and VM_BACKEND_OPTIONS."
+
+
+@pytest.mark.parametrize("url", ["mysql://aiwm:hunter2@db/aiwm", "foo://db"])
+def test_it_takes_the_databases_that_it_is_tested_on(monkeypatch, url):
+    monkeypatch.setenv("DATABASE_URL", url)
+    with pytest.raises(ImproperlyConfigured, match=r"it takes sqlite:///path or postgres://") as caught:
+        env.database("DATABASE_URL", "")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_it_says_how_to_install_the_driver_of_postgresql(monkeypatch):

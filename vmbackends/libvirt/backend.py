@@ -128,12 +128,7 @@ class LibvirtBackend(Backend):
 
     def grow_disk(self, node: NodeRef, vm: VmSpec) -> None:
         with self._at(node, "grow its disk", vm) as at:
-            disk = volumes.look_for(at.pool, names.disk_volume(vm.id))
-            if disk is None:
-                raise Refused(
-                    f"The disk of {vm.name} is gone from the pool {at.pool.name()}. "
-                    "Put it back from a backup, or delete the VM."
-                )
+            disk = volumes.disk_of(at.pool, vm)
             if not self._runs(at, vm):
                 volumes.grow(disk, vm.disk_gb)
 
@@ -217,9 +212,12 @@ class LibvirtBackend(Backend):
     def create_snapshot(self, node: NodeRef, vm: VmSpec, snapshot: SnapshotSpec) -> int | None:
         what, call = "take a snapshot", ("take", snapshot.id)
         with self._at(node, what, vm) as at:
-            domain = domains.require(at.connection, vm)
+            domain = domains.find(at.connection, vm)
+            if domain is None:
+                raise Untouched(domains.not_defined(vm))
             if not snapshots.is_known(domain, snapshot) and not self._long_calls.goes_on(vm, call):
                 self._long_calls.has_ended(vm, call)
+                volumes.disk_of(at.pool, vm)
                 self._long_calls.begin(node, what, vm, call, lambda domain: snapshots.take(domain, snapshot))
             if self._long_calls.goes_on(vm, call):
                 return None
@@ -235,8 +233,10 @@ class LibvirtBackend(Backend):
             stage = snapshots.restored(domain, snapshot, mark)
             if stage is Stage.NOT_BEGUN and not self._long_calls.goes_on(vm, call):
                 self._long_calls.has_ended(vm, call)
+                pool = volumes.open_pool(connection, node.settings.pool)
+                volumes.disk_of(pool, vm)  # before its power is cut
                 if not snapshots.is_known(domain, snapshot):
-                    snapshots.recall(connection, node.settings.pool, domain, vm, snapshot)
+                    snapshots.recall(connection, pool, domain, vm, snapshot)
                     return False
                 self._long_calls.see_that_it_may(node, starts=False)  # before its power is cut
                 if snapshots.prepare(domain, snapshot, mark):
@@ -257,8 +257,9 @@ class LibvirtBackend(Backend):
         what, call = "remove a snapshot", ("remove", snapshot.id)
         with self._connections.at(node, what, vm) as connection:
             domain = domains.find(connection, vm)
+            pool = volumes.open_pool(connection, node.settings.pool)
+            volumes.disk_of(pool, vm)  # libvirt would forget the snapshot, and a disk that is put back have it still
             if domain is None or not snapshots.is_known(domain, snapshot):
-                pool = volumes.open_pool(connection, node.settings.pool)
                 if not snapshots.is_left(connection, pool, vm, snapshot):
                     return True
                 domain = domains.require(connection, vm)

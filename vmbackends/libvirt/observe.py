@@ -1,6 +1,6 @@
 """One look at a whole node, in as many calls however many VMs it has."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import libvirt
@@ -11,7 +11,7 @@ from vmbackends.libvirt import trial
 from vmbackends.libvirt.boot import boot_id
 from vmbackends.libvirt.errors import translated
 from vmbackends.libvirt.handles import Connection
-from vmbackends.libvirt.names import domain_uuid, is_image_volume, vm_id_of, vm_id_of_volume
+from vmbackends.libvirt.names import disk_volume, domain_uuid, is_image_volume, vm_id_of, vm_id_of_volume
 from vmbackends.libvirt.states import power_of
 from vmbackends.libvirt.volumes import open_pool
 
@@ -50,9 +50,17 @@ def observe(connection: Connection, node: NodeRef, vms: Sequence[VmSpec]) -> Obs
         foreign=tuple(sorted(foreign)),
         unasked={vm_id: tuple(sorted(names[vm_id])) for vm_id in names.keys() - {vm.id for vm in vms}},
         images=tuple(sorted(images)),
+        diskless=_diskless(vms, volumes),
         volumes_seen=volumes is not None,
         faults=tuple(faults),
     )
+
+
+def _diskless(vms: Sequence[VmSpec], volumes: Collection[str] | None) -> tuple[str, ...]:
+    if volumes is None:
+        return ()
+    there = set(volumes)
+    return tuple(vm.id for vm in vms if disk_volume(vm.id) not in there)
 
 
 def _boot(connection: Connection, node: NodeRef, faults: list[str]) -> str:

@@ -14,7 +14,7 @@ from enum import Enum
 import libvirt
 
 from vmbackends.base import SnapshotSpec, VmSpec
-from vmbackends.errors import Refused, Untouched
+from vmbackends.errors import Untouched
 from vmbackends.libvirt import domains, names, qcow2, volumes
 from vmbackends.libvirt.errors import is_missing
 from vmbackends.libvirt.handles import Connection, Domain, DomainSnapshot, Pool, Volume
@@ -52,9 +52,7 @@ def is_known(domain: Domain, snapshot: SnapshotSpec) -> bool:
 def size(connection: Connection, pool: Pool, vm: VmSpec, snapshot: SnapshotSpec) -> int | None:
     """The bytes of memory in it, or None where it is not in the disk's file: QEMU enters it there when it is whole. So
     it is where the file is being changed while it is read."""
-    disk = volumes.look_for(pool, names.disk_volume(vm.id))
-    if disk is None:
-        raise Refused(f"The disk of {vm.name} is gone from the pool {pool.name()}.")
+    disk = volumes.disk_of(pool, vm)
     try:
         return _size_in(connection, disk, snapshot)
     except ValueError as e:
@@ -101,7 +99,7 @@ def survives(domain: Domain, snapshot: SnapshotSpec) -> bool:
     return snapshot.with_memory or bool(domain.isPersistent())
 
 
-def recall(connection: Connection, pool_name: str, domain: Domain, vm: VmSpec, snapshot: SnapshotSpec) -> None:
+def recall(connection: Connection, pool: Pool, domain: Domain, vm: VmSpec, snapshot: SnapshotSpec) -> None:
     """Put one that libvirt forgot on its list again. Raises Untouched where it cannot be gone back to any more.
 
     Memory fits no definition but the one that it was taken with, and libvirt forgot that as well.
@@ -111,7 +109,7 @@ def recall(connection: Connection, pool_name: str, domain: Domain, vm: VmSpec, s
             f"The node has forgotten the snapshot {snapshot.name!r} of {vm.name}: its domain was undefined by hand. "
             "Delete the snapshot."
         )
-    if not is_left(connection, volumes.open_pool(connection, pool_name), vm, snapshot):
+    if not is_left(connection, pool, vm, snapshot):
         raise Untouched(f"The disk of {vm.name} does not hold the snapshot {snapshot.name!r}. Delete the snapshot.")
     remember(domain, snapshot)
 
@@ -145,9 +143,9 @@ def revert(domain: Domain, vm: VmSpec, snapshot: SnapshotSpec) -> None:
 
 def is_left(connection: Connection, pool: Pool, vm: VmSpec, snapshot: SnapshotSpec) -> bool:
     """Whether it is in the disk's file. libvirt forgets it with the domain's definition, and it stays there."""
-    disk = volumes.look_for(pool, names.disk_volume(vm.id))
+    disk = volumes.disk_of(pool, vm)
     try:
-        return disk is not None and _size_in(connection, disk, snapshot) is not None
+        return _size_in(connection, disk, snapshot) is not None
     except ValueError as e:
         raise Untouched(f"The snapshots in the disk of {vm.name} cannot be read: {e}. Try again in a minute.") from e
 

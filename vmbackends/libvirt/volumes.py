@@ -12,9 +12,11 @@ from pathlib import PurePosixPath
 import libvirt
 from lxml import etree
 
-from vmbackends.errors import Refused
+from vmbackends.base import VmSpec
+from vmbackends.errors import Refused, Untouched
 from vmbackends.libvirt.errors import is_missing, is_transport
 from vmbackends.libvirt.handles import Connection, Pool, Stream, Volume
+from vmbackends.libvirt.names import disk_volume
 from vmbackends.libvirt.xml.volumes import clone_xml, raw_xml, upload_xml
 
 log = logging.getLogger(__name__)
@@ -68,6 +70,16 @@ def look_for(pool: Pool, name: str) -> Volume | None:
     if volume is None and refresh(pool):
         volume = find(pool, name)
     return volume
+
+
+def disk_of(pool: Pool, vm: VmSpec) -> Volume:
+    """The disk of a VM that was deployed. Raises Untouched where it is gone."""
+    disk = look_for(pool, disk_volume(vm.id))
+    if disk is None:
+        raise Untouched(
+            f"The disk of {vm.name} is gone from the pool {pool.name()}. Put it back from a backup, or delete the VM."
+        )
+    return disk
 
 
 def path_in(pool: Pool, name: str) -> str:
