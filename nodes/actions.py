@@ -134,7 +134,7 @@ def _create(actor: Actor, body: NodeCreate) -> Node:
     actor.require_operator()
     if Node.objects.filter(name=body.name).exists():
         raise _name_taken(body.name)
-    _refuse_another_s_hypervisor(body.uri or "", Node.objects.all())
+    _refuse_hypervisor_of_another(body.uri or "", Node.objects.all())
     node = Node.objects.create(**_columns(body))
     set_gpus(node, body.gpus)
     set_images(node, body.os_images)
@@ -156,7 +156,7 @@ def _update(actor: Actor, node_id: str, body: NodePatch, versions: Collection[in
     if Node.objects.filter(name=columns.get("name", node.name)).exclude(pk=node.pk).exists():
         raise _name_taken(body.name)
     if columns.get("uri", node.uri) != node.uri:
-        _refuse_another_s_hypervisor(columns["uri"], Node.objects.exclude(pk=node.pk))
+        _refuse_hypervisor_of_another(columns["uri"], Node.objects.exclude(pk=node.pk))
     _refuse_together(node, columns)
     # The two that the rule for bridges joins are as they were read.
     rows = _rows(node, versions).filter(bridge=node.bridge, openvswitch=node.openvswitch)
@@ -241,15 +241,15 @@ def _refusal(node: Node, versions: Collection[int] | None, reason: str) -> Confl
     return Conflict(reason)
 
 
-def _refuse_another_s_hypervisor(uri: str, others: QuerySet[Node]) -> None:
+def _refuse_hypervisor_of_another(uri: str, others: QuerySet[Node]) -> None:
     """Its capacity would be promised twice, and each node take the other's VMs for strays. Raises Conflict."""
     hypervisor = hypervisor_of(uri) if uri else None
     if hypervisor is None:
         return
     for other in others.exclude(uri=""):
         if hypervisor_of(other.uri) == hypervisor:
-            lost = " It is marked lost: take that back, or forget its VMs and delete it." if other.lost else ""
-            raise Conflict(f"{other.name} is this hypervisor already: its URI leads to the same libvirt.{lost}")
+            mend = " It is marked lost: take that back, or forget its VMs and delete it." if other.lost else ""
+            raise Conflict(f"{other.name} is this hypervisor already: its URI leads to the same libvirt.{mend}")
 
 
 def _name_taken(name: str) -> Conflict:

@@ -96,11 +96,11 @@ def forgotten_on(node: Node) -> list[Forgotten]:
 
 
 def _gone(node: Node, seen: Observation) -> list[str]:
-    """The ids of those that were forgotten there and of which nothing was seen."""
+    """The ids of those that were forgotten there before it was looked at, and of which nothing was seen."""
     if not seen.volumes_seen:
         return []
     forgotten = VirtualMachine.objects.filter(node=node, forgotten=True).order_by().values_list("id", flat=True)
-    return [vm_id for vm_id in forgotten if vm_id not in seen.unasked]
+    return [vm_id for vm_id in forgotten if vm_id not in seen.unasked and vm_id not in seen.domains]
 
 
 def found_gone(vm_ids: Collection[str]) -> None:

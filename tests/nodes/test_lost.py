@@ -16,10 +16,12 @@ from resources.models import ConsoleToken, LogEntry, VirtualMachine
 from resources.reconcile import bury, sweep_all
 from resources.recount import recount
 from resources.states import Status
+from resources.strays import note
 from tasks.models import Task, TaskStatus
 from tasks.worker import drain
 from tests.factories import GpuFactory, NodeFactory, OperatorFactory, UserFactory, VirtualMachineFactory, static_network
 from tests.nodes.keeping import keeping
+from vmbackends.base import DomainState, Observation, Power
 from vmbackends.errors import NodeUnreachable, Refused
 
 pytestmark = pytest.mark.django_db
@@ -250,6 +252,15 @@ def test_of_one_that_was_seen_gone_nothing_is_held_again(backend, say, forgotten
     say(lost=False)
     take()
     assert gpus_of_strays() == []
+
+
+def test_one_that_was_forgotten_since_it_was_seen_is_not_gone(backend, say, forgotten, node):
+    """The node was lost once more and taken back, while a sweep looked at it."""
+    say(lost=False)
+    note(node, Observation("boot", {forgotten.id: DomainState(Power.RUNNING)}))
+    drain()
+    forgotten.refresh_from_db()
+    assert forgotten.forgotten
 
 
 def test_where_its_volumes_could_not_be_seen_it_may_be_there_still(backend, say, forgotten, node):
