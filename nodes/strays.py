@@ -45,7 +45,8 @@ def summary(node: Node) -> list[str]:
         (found.images, images),
         (found.diskless, "without a disk"),
     )
-    unseen = ["not all seen"] if node.strays.get("unseen") else []
+    unseen = ["not looked at yet"] if node.to_compare else []
+    unseen += ["not all seen"] if node.strays.get("unseen") else []
     return unseen + [f"{number} {kind}" for number, kind in kinds if number]
 
 

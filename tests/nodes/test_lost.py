@@ -164,6 +164,7 @@ def test_back_again_its_node_gives_that_to_nobody_and_takes_no_vm_before_it_was_
     with pytest.raises(Conflict, match=TAKEN):
         take()
     assert gpus_of_strays() == [("GPU-1", domain)]
+    assert strays.summary(node) == ["not looked at yet"]
     assert recount() == []
     answer = say(enabled=True)
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
