@@ -22,8 +22,8 @@ from .shell import CommandFailed
 _ROOT = Path(__file__).resolve().parent.parent
 _IMAGE = "debian-12"
 # The nodes hide /dev/kvm, and are to have more than one VM on a machine of two cores.
-_FIND = "import json; from nodes.models import Node"
 _EMULATES = ("--domain-type", "qemu", "--vcpu-overcommit", "8")
+_FIND = "import json; from nodes.models import Node"
 
 
 def check_port(port: int) -> None:

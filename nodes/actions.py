@@ -176,7 +176,7 @@ def _update(actor: Actor, node_id: str, body: NodePatch, versions: Collection[in
         raise _refusal(node, versions, reason)
     _set_what_it_has(node, body)
     if "lost" in columns:
-        (lost.went if columns["lost"] else lost.came_back)(node)
+        (lost.went if columns["lost"] else lost.hold)(node)
     if moved:
         claims.hold_for_strays()
     node.refresh_from_db()
@@ -187,6 +187,8 @@ def _update(actor: Actor, node_id: str, body: NodePatch, versions: Collection[in
 def _set_what_it_has(node: Node, body: NodePatch) -> None:
     if "gpus" in body.model_fields_set:
         set_gpus(node, body.gpus)
+        if node.to_compare:
+            lost.hold(node)
     if node.strays and body.model_fields_set & _TELL_DEVICES:
         devices.look_soon(node)
     if "os_images" in body.model_fields_set:

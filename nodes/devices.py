@@ -46,10 +46,10 @@ def look_soon(node: Node, gone: Collection[str] | None = None) -> None:
     """Have a worker look, unless a task waits that will see the same.
 
     `gone` is of a node that was lost, whose domains have been compared: the ids of VMs that were forgotten and have
-    nothing there. With it the look ends the comparison, see `nodes.lost`.
+    nothing there. With it the look ends the comparison, see `nodes.lost`, if the node is still as `node` was read.
     """
     if not Task.objects.filter(subject_id=node.id, type=DEVICES, status=TaskStatus.PENDING).exists():
-        payload = {} if gone is None else {"gone": sorted(gone)}
+        payload = {} if gone is None else {"gone": sorted(gone), "version": node.version}
         enqueue(DEVICES, subject_id=node.id, node_id=node.id, org_id=None, created_by=None, payload=payload)
 
 
@@ -74,7 +74,7 @@ def ask(node: Node) -> Devices:
 def write_down(node: Node, devices: Devices, gone: Collection[str] | None = None) -> bool:
     """False, and nothing, where the node was changed since it was read: this is of other bridges then, or of before it
     was lost. `gone` is as in `look_soon`."""
-    unchanged = Node.objects.filter(pk=node.pk, version=node.version, lost=False)
+    unchanged = Node.objects.filter(pk=node.pk, version=node.version)
     if not unchanged.update(version=F("version")):  # and is until the end of the transaction
         return False
     _write_gpus(node, devices.pci)
@@ -118,7 +118,8 @@ def _look(run: Run) -> Wait | None:
     node = Node.objects.filter(pk=run.task.subject_id, lost=False).first()
     if node is None:
         return None  # it was deleted or lost while the task waited
-    return None if write_down(node, ask(node), run.payload.get("gone")) else CHANGED
+    gone = run.payload["gone"] if run.payload.get("version") == node.version else None
+    return None if write_down(node, ask(node), gone) else CHANGED
 
 
 def _settle(task: Task) -> None:

@@ -53,8 +53,8 @@ def went(node: Node) -> None:
     transaction.on_commit(bury, robust=True)
 
 
-def came_back(node: Node) -> None:
-    """In the transaction in which that is taken back."""
+def hold(node: Node) -> None:
+    """In the transaction in which that is taken back, and whenever its GPUs are listed anew until it was looked at."""
     forgotten = use.forgotten(node)
     for vm in forgotten:
         Gpu.objects.filter(node=node, device_id__in=vm.gpus).update(stray_domain=vm.domain)

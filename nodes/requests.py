@@ -1,5 +1,6 @@
 """What an operator may say of a node: the bodies of POST and PATCH, which the admin's form is turned into as well."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
@@ -11,12 +12,22 @@ from nodes.uris import uri_fault
 _LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _MOST = 2_147_483_647  # of an integer column
 
-# It is written in commands.
+
+_NAME = r"^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$"
+
+
+def _checked_name(name: str) -> str:
+    if not re.fullmatch(_NAME, name):
+        words = "Must be letters, digits, dots, dashes and underscores, as worker-01: it is written in commands"
+        raise custom_error("pattern", words)
+    return name
+
+
 Name = Annotated[
     str,
-    StringConstraints(
-        strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$"
-    ),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
+    AfterValidator(_checked_name),
+    Field(json_schema_extra={"pattern": _NAME}),
 ]
 Hostname = Annotated[str, StringConstraints(max_length=253, pattern=rf"^{_LABEL}(?:\.{_LABEL})*$")]
 # No colon: these stand in the keys of claims, and a device's name in `GPU-0:1g.5gb:3`.

@@ -76,13 +76,13 @@ def _missing(node: Node) -> Iterator[str]:
     diskless = node.strays.get("diskless", [])
     if len(diskless) == 1:
         yield (
-            f"The disk of the VM {diskless[0]} is gone from the pool {node.pool}. Put it back from a backup, or delete "
-            "the VM."
+            f"The disk of the VM {diskless[0]} is gone from the pool {node.pool}. See that what the pool is on is "
+            "mounted; put the disk back from a backup, or delete the VM."
         )
     elif diskless:
         yield (
-            f"The disks of the VMs {_some(diskless)} are gone from the pool {node.pool}. Put them back from a backup, "
-            "or delete the VMs."
+            f"The disks of the VMs {_some(diskless)} are gone from the pool {node.pool}. See that what the pool is on "
+            "is mounted; put the disks back from a backup, or delete the VMs."
         )
 
 
@@ -111,7 +111,7 @@ def _domains(node: Node) -> Iterator[str]:
 def _gpus(node: Node) -> Iterator[str]:
     for gpu in node.gpus.exclude(stray_domain=""):
         if node.to_compare:
-            yield f"{gpu.device_id} is given to no VM before: {gpu.stray_domain} had it."
+            yield f"{gpu.device_id} is given to no VM until it was looked at: {gpu.stray_domain} had it."
             continue
         yield (
             f"{gpu.device_id} is a device of the domain {gpu.stray_domain}, and is given to no VM while it is. After a "
@@ -125,7 +125,7 @@ def _addresses(node: Node) -> Iterator[str]:
     others = [stray for stray in strays if stray.domain != f"vm-{held.get(stray)}"]
     if others:
         told = _some([f"{_where(stray)} ({stray.domain})" for stray in others])
-        until = "before" if node.to_compare else "while such domains have them"
+        until = "until it was looked at" if node.to_compare else "while such domains have them"
         yield f"Addresses that are given to no VM {until}: {told}."
     if node.to_compare:
         return

@@ -7,7 +7,7 @@ from django.conf import settings
 
 from accounts import audit
 from accounts.actors import Actor
-from common.errors import Conflict, DomainError, Locked, NotFound
+from common.errors import Conflict, DomainError, NotFound
 from common.ids import is_object_id
 from resources import actions, vlans
 from resources.models import VirtualMachine
@@ -95,8 +95,6 @@ def _needs(action: Action, *, node: bool = True, network: bool = False) -> Calla
 def _needs_lost_node(vm: VirtualMachine) -> None:
     if not vm.node.lost:
         raise Conflict(f"{vm.node.name} is not marked lost: its VMs are deleted, not forgotten.")
-    if vm.task_id is not None:
-        raise Locked("A task runs on this VM.", vm.task_id)
     if vm.deleted_at is not None and not vm.deployed:
         raise NotFound("This VM is deleted and holds nothing")
 

@@ -1,3 +1,5 @@
+from functools import partial
+
 from django.apps import AppConfig
 from django.conf import settings
 
@@ -15,7 +17,7 @@ class ResourcesConfig(AppConfig):
         images.use.largest_disk_gb = MAX_DISK_GB
         images.use.deployed = queries.deployed_of
         devices.use.vms_on = strays.vms_on
-        lost.use.bury = reconcile.bury
+        lost.use.bury = partial(reconcile.bury, seconds=5.0)  # somebody waits for the answer
         lost.use.forgotten = strays.forgotten_on
         lost.use.found_gone = strays.found_gone
         registry.add(*handlers.TYPES)

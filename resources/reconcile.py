@@ -6,9 +6,11 @@ left to it. No row is deleted, and no domain touched, because the two do not agr
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
+from math import inf
 from typing import Any
 
 from django.conf import settings
@@ -30,6 +32,7 @@ from resources.states import Status
 from tasks import pulse
 from tasks.models import OPEN, Task
 from tasks.queue import abort, enqueue
+from tasks.registry import registry
 from vmbackends import get_backend
 from vmbackends.addresses import usable_ipv4
 from vmbackends.base import DomainState, Observation, Power
@@ -59,7 +62,12 @@ def sweep_all() -> None:
     nodes = list(Node.objects.all())
     for node in nodes:
         if node.lost:
-            bury(node)
+            try:
+                bury(node)
+            except DatabaseError:
+                raise
+            except Exception:  # as in `sweep_nodes`
+                log.exception("a lost node could not be buried", extra={"node": node.name})
     sweep_nodes([node for node in nodes if not node.lost])
 
 
@@ -275,22 +283,34 @@ def _clean_up_again(node: Node) -> None:
             task.delete()
 
 
-def bury(node: Node) -> None:
-    """A node marked lost: its tasks fail and its VMs are in error, until it is back or they are forgotten."""
+def bury(node: Node, seconds: float = inf) -> None:
+    """A node marked lost: its tasks fail and its VMs are in error, until it is back or they are forgotten. What takes
+    longer is left to the next sweep."""
+    until = time.monotonic() + seconds
     reason = f"{node.name} is marked lost. An operator can forget the VM, or bring the node back."
     its = Q(node_id=node.id) | Q(subject_id=node.id)
-    for task_id in Task.objects.filter(its, status__in=OPEN).values_list("id", flat=True):
-        if not Node.objects.filter(pk=node.pk, lost=True).exists():
-            return  # it was taken back meanwhile
+    known = Task.objects.filter(its, status__in=OPEN, type__in=list(registry.types))
+    for task_id in known.values_list("id", flat=True):
+        if time.monotonic() > until or not _is_lost(node):
+            return
         abort(task_id, reason="lost", error=reason)
-    while _bury_some(node, reason):
         pulse.beat()
+    while time.monotonic() < until and _bury_some(node, reason):
+        pulse.beat()
+
+
+def _is_lost(node: Node) -> bool:
+    """Now: it may have been taken back since it was read."""
+    return Node.objects.filter(pk=node.pk, lost=True).exists()
 
 
 @atomic
 def _bury_some(node: Node, reason: str) -> bool:
     """In one step, for there may be thousands; False where there are no more."""
-    rows = VirtualMachine.objects.alive().filter(node=node, node__lost=True, deployed=True, task=None)
+    if not _is_lost(node):
+        return False
+    # No join: the database looks at these columns once more where it has waited for somebody else's change of a row.
+    rows = VirtualMachine.objects.alive().filter(node=node, deployed=True, task=None)
     rows = rows.exclude(status=Status.ERROR, error_reason=NODE_LOST).order_by()
     some = list(rows.values_list("id", flat=True)[:_AT_ONCE])
     now = timezone.now()

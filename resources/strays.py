@@ -17,6 +17,7 @@ from typing import Any
 
 from django.db.models import Q
 from django.utils import timezone
+from pydantic import ValidationError
 
 from common.db import atomic
 from nodes import devices
@@ -57,8 +58,11 @@ def _keep(node: Node, found: dict[str, Any]) -> None:
     _write(node, look)
     if found.get("unseen", unseen) != unseen:
         log.warning("not all of a node could be seen", extra={"node": node.name, "reason": " ".join(found["unseen"])})
-    if found.keys() - {"unseen"}:
+    if found.keys() - {"unseen", "diskless"}:
         log.warning("a node has what no VM or image accounts for", extra={"node": node.name, **_counts(found)})
+
+    if "diskless" in found:
+        log.warning("disks of VMs are gone", extra={"node": node.name, "vms": found["diskless"]})
 
 
 @atomic
@@ -89,9 +93,14 @@ def forgotten_on(node: Node) -> list[Forgotten]:
     """What those had that were forgotten there, the last first."""
     found = []
     for vm in VirtualMachine.objects.filter(node=node, forgotten=True).order_by("-updated_at"):
-        network = vm.config.network_config
         gpus = [device.partition(":")[0] for device in vm.allocated_gpu]
-        found.append(Forgotten(vm.domain_name, network.vlan_id or 0, network.ip_address, gpus))
+        try:
+            network = vm.config.network_config
+        except ValidationError:  # of an older release: the node is to be taken back all the same
+            log.exception("the address of a forgotten VM cannot be held", extra={"vm": vm.id})
+            found.append(Forgotten(vm.domain_name, 0, None, gpus))
+        else:
+            found.append(Forgotten(vm.domain_name, network.vlan_id or 0, network.ip_address, gpus))
     return found
 
 

@@ -114,7 +114,7 @@ def after_create(task: Task) -> None:
         return
     else:
         snapshot.status, snapshot.error = SnapshotStatus.FAILED, task.error[:1000]
-        if task.state.get("untouched"):
+        if _is_untouched(task, "create"):
             snapshot.reserved_gb = 0
         logs.record(task.subject_id, "error", f"Snapshot {snapshot.name!r} failed: {task.error}"[:1000])
     snapshot.save(update_fields=["status", "size", "error", "reserved_gb", "with_memory"])
@@ -131,7 +131,7 @@ def after_restore(task: Task) -> None:
     elif task.status == TaskStatus.CANCELLED:
         release(task)
         logs.record(task.subject_id, "info", f"Snapshot {snapshot.name!r} was not restored; nothing was touched")
-    elif task.state.get("untouched"):
+    elif _is_untouched(task, "restore"):
         release(task)
         why = f"Snapshot {snapshot.name!r} was not restored, and nothing was touched: {task.error}"
         logs.record(task.subject_id, "error", why[:1000])
@@ -142,6 +142,12 @@ def after_restore(task: Task) -> None:
         if task.state.get("restored"):
             what = f"Snapshot {snapshot.name!r} was restored, and then the VM did not come up"
         logs.record(task.subject_id, "error", f"{what}: {task.error}"[:1000])
+
+
+def _is_untouched(task: Task, step: str) -> bool:
+    """Of a task that failed: whether that was before, or by, a refusal of this step with which nothing was changed."""
+    refused_before = task.outcome.get("reason") == "refused" and step not in task.state.get("asked", {})
+    return refused_before or bool(task.state.get("untouched"))
 
 
 def after_delete(task: Task) -> None:

@@ -171,7 +171,7 @@ def test_what_is_removed_by_hand_is_missed_and_what_is_put_back_is_there(pool):
     for verb in ("restore", "remove"):
         estate.ask_for_snapshot(verb, vm)
         work()
-        assert "is gone from the pool small. Put it back" in estate.newest_tasks([vm])[0]["error"]
+        assert "is gone from its node. Ask an operator" in estate.newest_tasks([vm])[0]["error"]
         assert (estate.status(vm), estate.snapshots([vm])) == ("stopped", ["completed"])
     assert f"aiwm-{Snapshot.objects.get().id}" in lab.virsh("snapshot-list", f"vm-{vm}")
     VirtualMachine.objects.update(updated_at=timezone.now() - timedelta(hours=1))
@@ -180,7 +180,7 @@ def test_what_is_removed_by_hand_is_missed_and_what_is_put_back_is_there(pool):
     estate.ask("start", vm)
     work()
     assert estate.status(vm) == "error"
-    assert "is gone from the pool small. Put it back from a backup, or delete the VM." in estate.error(vm)
+    assert "is gone from its node. Ask an operator to put it back." in estate.error(vm)
 
     lab.run("mv", f"{disk}.kept", disk)
     estate.ask("restart", vm)

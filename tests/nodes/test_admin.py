@@ -357,6 +357,11 @@ def network_form(**changes):
     return {**form, **changes}
 
 
+def test_it_says_how_a_node_may_be_called(browser):
+    page = browser.post(reverse("admin:nodes_node_add"), form_of(None, name="Worker 1")).content.decode()
+    assert "Must be letters, digits, dots, dashes and underscores, as worker-01" in page
+
+
 def test_it_says_that_no_node_is_of_a_networks_segment(browser):
     NodeFactory(segment="hall-1")
     add = reverse("admin:nodes_network_add")

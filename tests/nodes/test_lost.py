@@ -1,9 +1,11 @@
 """A node that is marked lost, what is left alone of it, and what is given to nobody when it is back."""
 
 import importlib
+import threading
 
 import pytest
 from django.apps import apps
+from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts.actors import Actor
@@ -18,6 +20,7 @@ from resources.recount import recount
 from resources.states import Status
 from resources.strays import note
 from tasks.models import Task, TaskStatus
+from tasks.queue import enqueue
 from tasks.worker import drain
 from tests.factories import GpuFactory, NodeFactory, OperatorFactory, UserFactory, VirtualMachineFactory, static_network
 from tests.nodes.keeping import keeping
@@ -173,8 +176,8 @@ def test_back_again_its_node_gives_that_to_nobody_and_takes_no_vm_before_it_was_
     assert list(strays.sentences(node)) == [
         "It was marked lost, and its domains have not been looked at since; it takes no new VM before. A worker does "
         "that within a minute of its answering.",
-        f"GPU-1 is given to no VM before: {domain} had it.",
-        f"Addresses that are given to no VM before: {ADDRESS} of VLAN 100 ({domain}).",
+        f"GPU-1 is given to no VM until it was looked at: {domain} had it.",
+        f"Addresses that are given to no VM until it was looked at: {ADDRESS} of VLAN 100 ({domain}).",
     ]
 
     backend.addresses = {(100, ADDRESS): domain}
@@ -315,6 +318,23 @@ def test_a_look_at_a_node_that_was_changed_meanwhile_is_taken_once_more(backend,
     assert Task.objects.get().status == TaskStatus.SUCCEEDED
 
 
+def test_a_refresh_of_a_node_that_was_changed_meanwhile_asks_once_more(backend, say, operator, node, monkeypatch):
+    real = backend.devices_of_others
+
+    def ask(ref, known):
+        if not backend.asked:
+            say(hostname="elsewhere")
+        return real(ref, known)
+
+    monkeypatch.setattr(backend, "devices_of_others", ask)
+    backend.report = {"vcpus": 8}
+    operator.post(f"/resources/nodes/{node.id}/refresh")
+    drain(ignore_waits=True)
+    assert len(backend.probed) == 2
+    node.refresh_from_db()
+    assert node.cap_vcpus == 8
+
+
 def test_a_refresh_that_waited_asks_no_lost_node(backend, say, operator, node):
     operator.post(f"/resources/nodes/{node.id}/refresh")
     Node.objects.update(lost=True)
@@ -425,6 +445,116 @@ def test_one_that_is_taken_back_meanwhile_is_not_buried(backend, say, vm, node):
     vm.refresh_from_db()
     assert vm.status == Status.RUNNING
     assert Task.objects.get().is_open
+
+
+def beside(change, then):
+    """Do `then` while the transaction of `change` is open; it goes on when that has ended."""
+
+    def in_another_connection():
+        try:
+            then()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=in_another_connection)
+    with transaction.atomic():
+        transaction.get_connection().atomic_blocks[-1]._from_testcase = True  # see common.db
+        change()
+        thread.start()
+        thread.join(1)
+        assert thread.is_alive()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+ONE_WRITES = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite lets one transaction write at a time")
+
+
+@pytest.mark.django_db(transaction=True)
+@ONE_WRITES
+def test_what_others_do_to_a_vm_as_it_is_buried_stands(backend, node, vm):
+    other = VirtualMachineFactory(node=node, status=Status.RUNNING)
+    Node.objects.update(lost=True)
+    stops = {"node_id": node.id, "org_id": None, "created_by": None, "payload": {"from": "running"}}
+
+    def change():
+        task = enqueue("vm-stop", subject_id=vm.id, **stops)
+        VirtualMachine.objects.filter(pk=vm.pk).update(task=task, status=Status.STOPPING)
+        VirtualMachine.objects.filter(pk=other.pk).update(deployed=False, deleted_at=timezone.now())
+
+    beside(change, lambda: reconcile._bury_some(node, "is marked lost"))
+    assert set(VirtualMachine.objects.values_list("status", flat=True)) == {Status.STOPPING, Status.RUNNING}
+    assert not LogEntry.objects.filter(level="error").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@ONE_WRITES
+def test_two_that_bury_at_once_say_it_once(backend, node, vm):
+    Node.objects.update(lost=True)
+    beside(*[lambda: reconcile._bury_some(node, "is marked lost")] * 2)
+    assert LogEntry.objects.filter(level="error").count() == 1
+
+
+def test_a_task_that_this_release_does_not_know_is_let_be(backend, vm, node):
+    task = Task.objects.create(type="of-another-release", subject_id=vm.id, node_id=node.id, payload={})
+    Node.objects.update(lost=True)
+    sweep_all()
+    vm.refresh_from_db()
+    task.refresh_from_db()
+    assert (vm.status, task.is_open) == (Status.ERROR, True)
+
+
+def test_one_lost_node_that_cannot_be_buried_hides_no_other(backend, vm, node, monkeypatch, caplog):
+    def fails(node):
+        raise RuntimeError("no such luck")
+
+    other = NodeFactory(online=False)
+    Node.objects.filter(pk=node.pk).update(lost=True)
+    monkeypatch.setattr(reconcile, "bury", fails)
+    sweep_all()
+    assert "no such luck" in caplog.text
+    other.refresh_from_db()
+    assert other.online
+
+
+def test_what_would_take_long_is_left_to_the_next_sweep(backend, node, vm):
+    deploying = VirtualMachineFactory(node=node)
+    actions.start(Actor.of(OperatorFactory(), via="api"), deploying.id)
+    Node.objects.update(lost=True)
+    bury(node, seconds=-1)
+    assert (Task.objects.get().is_open, VirtualMachine.objects.get(pk=vm.pk).status) == (True, Status.RUNNING)
+    sweep_all()
+    assert not Task.objects.get().is_open
+
+
+def test_a_sweep_that_began_before_it_was_lost_once_more_ends_no_comparison(backend, say, forgotten, node):
+    say(lost=False)
+    stale = Node.objects.get(pk=node.pk)
+    say(lost=True)
+    say(lost=False)
+    note(stale, Observation("boot", {}))
+    drain()
+    assert say(enabled=True).status_code == 409
+    sweep_all()
+    drain()
+    assert say(enabled=True).status_code == 200
+
+
+def test_a_gpu_that_is_listed_anew_is_held_as_before(backend, say, forgotten, node):
+    say(lost=False)
+    body = {"deviceId": "GPU-1", "model": "NVIDIA A100-PCIE-40GB", "memoryMB": 40960, "pciAddress": "0000:10:00.0"}
+    say(gpus=[])
+    assert gpus_of_strays() == []
+    say(gpus=[{**body, "use": "either"}])
+    assert gpus_of_strays() == [("GPU-1", f"vm-{forgotten.id}")]
+
+
+def test_a_forgotten_vm_that_cannot_be_read_any_more_keeps_no_node_lost(backend, say, forgotten, node):
+    VirtualMachine.objects.filter(pk=forgotten.pk).update(config_json='{"type": "of-an-older-release"}')
+    assert say(lost=False).status_code == 200
+    assert gpus_of_strays() == [("GPU-1", f"vm-{forgotten.id}")]
+    assert say(lost=True).status_code == 200
+    assert gpus_of_strays() == []
 
 
 def test_many_vms_are_buried_in_few_statements(backend, vm, node, monkeypatch, django_assert_max_num_queries):

@@ -171,6 +171,17 @@ def test_it_forgets_a_vm_of_a_lost_node(client, operator):
     assert not vm.deployed
 
 
+def test_it_forgets_one_that_is_being_deleted_on_a_lost_node(client, operator, client_of):
+    vm = VirtualMachineFactory(status=Status.STOPPED, name="web")
+    client_of(vm.owner).delete(f"/resources/{vm.id}")
+    vm.node.lost = True
+    vm.node.save(update_fields=["lost"])
+
+    assert client.get(f"{LIST}{vm.id}/forget/").context["possible"] == 1
+    assert said(client.post(f"{LIST}{vm.id}/forget/", follow=True)) == ["web: forgotten"]
+    assert not Task.objects.get().is_open
+
+
 def test_it_has_buttons_for_what_the_vm_allows(client, operator):
     vm = VirtualMachineFactory(status=Status.RUNNING)
 

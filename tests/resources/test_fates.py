@@ -868,6 +868,16 @@ class TestRestoring:
         assert backend.calls.count("restore_snapshot") == 1
         assert "was restored, and then the VM did not come up" in LogEntry.objects.latest("at").message
 
+    @pytest.mark.parametrize("method", ["power", "define"])
+    def test_one_that_is_refused_as_its_domain_is_looked_for_changes_nothing(self, backend, user, method):
+        vm = self.begin(user)
+        backend.states[vm.id] = DomainState(Power.MISSING)
+
+        vm, task = run(backend, fault=NO, at=method)
+
+        assert (vm.status, vm.task, task.status) == (Status.STOPPED, None, TaskStatus.FAILED)
+        assert "nothing was touched" in LogEntry.objects.latest("at").message
+
     @pytest.mark.parametrize(("with_memory", "defined"), [(False, 1), (True, 0)])
     def test_one_that_was_undefined_by_hand_is_defined_for_it(self, backend, user, with_memory, defined):
         """Not for memory, which fits no definition but its own."""
@@ -1016,9 +1026,10 @@ class TestASnapshotBeingTaken:
         assert (vm.status, vm.error_message, vm.task) == (Status.STOPPED, "", None)
         assert vm.snapshots_gb == 1, "nobody knows what there is of it"
 
-    def test_one_of_which_nothing_was_made_holds_nothing(self, backend, user):
+    @pytest.mark.parametrize(("fault", "at"), [(Untouched("Its disk is gone."), "create_snapshot"), (NO, "power")])
+    def test_one_of_which_nothing_was_made_holds_nothing(self, backend, user, fault, at):
         self.begin(user)
-        vm, _ = run(backend, fault=Untouched("Its disk is gone."), at="create_snapshot")
+        vm, _ = run(backend, fault=fault, at=at)
 
         assert Snapshot.objects.get().status == SnapshotStatus.FAILED
         assert (vm.snapshots_gb, Snapshot.objects.get().reserved_gb) == (0, 0)

@@ -10,6 +10,7 @@ from nodes.strays import sentences, summary
 from resources import actions, strays
 from resources.models import VirtualMachine
 from tasks.models import Task, TaskStatus
+from tasks.queue import enqueue
 from tests.factories import GpuFactory, ImageFactory, NodeFactory, OperatorFactory, VirtualMachineFactory
 from vmbackends.base import Observation
 
@@ -107,7 +108,8 @@ def test_a_vm_whose_disk_is_gone_is_told(node):
     assert node.strays == {"diskless": [vm.id]}
     assert summary(node) == ["1 without a disk"]
     assert list(sentences(node)) == [
-        f"The disk of the VM {vm.id} is gone from the pool aiwm. Put it back from a backup, or delete the VM."
+        f"The disk of the VM {vm.id} is gone from the pool aiwm. See that what the pool is on is mounted; put the disk "
+        "back from a backup, or delete the VM."
     ]
     strays.note(node, Observation("boot", {}, volumes_seen=False))
     node.refresh_from_db()
@@ -119,6 +121,11 @@ def test_a_vm_whose_disk_is_gone_is_told(node):
     VirtualMachine.objects.filter(pk=vm.pk).update(deleted_at=timezone.now())
     strays.note(node, seen)
     assert node.strays == {"diskless": [young.id]}
+    VirtualMachine.objects.filter(pk=young.pk).update(task=enqueue(
+        "vm-start", subject_id=young.id, node_id=node.id, org_id=None, created_by=None
+    ))  # fmt: skip
+    strays.note(node, seen)
+    assert node.strays == {}
 
 
 def test_a_vm_that_was_forgotten_accounts_for_nothing_from_that_moment_on(node):

@@ -76,9 +76,7 @@ def disk_of(pool: Pool, vm: VmSpec) -> Volume:
     """The disk of a VM that was deployed. Raises Untouched where it is gone."""
     disk = look_for(pool, disk_volume(vm.id))
     if disk is None:
-        raise Untouched(
-            f"The disk of {vm.name} is gone from the pool {pool.name()}. Put it back from a backup, or delete the VM."
-        )
+        raise Untouched(f"The disk of {vm.name} is gone from its node. Ask an operator to put it back.")
     return disk
 
 
