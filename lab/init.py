@@ -64,6 +64,7 @@ def _mount(settings: dict[str, Any]) -> None:
     _do("mount", "-t", "sysfs", "sysfs", "/sys")  # the old one shows the interfaces of the machine
     _do("mount", "--bind", settings["boot_id"], "/proc/sys/kernel/random/boot_id")
     _mount_devices(Path(settings["dev"]), settings["kvm"])
+    _do("mount", "-t", "tmpfs", "tmpfs", "/run/lock")  # each node has a /dev/pts/0 whose console one may have open
     for source, target in settings["folders"].items():
         Path(target).mkdir(parents=True, exist_ok=True)
         _do("mount", "--bind", source, target)

@@ -20,6 +20,7 @@ from nodes.requests import CapacityBody, CapacityPatch, NodeCreate, NodePatch, b
 from nodes.uris import hypervisor_of
 from tasks.models import OPEN, Task
 from tasks.queue import enqueue
+from vmbackends import get_backend
 
 # How VMs are put on a node, by the API's names.
 SETTINGS = {
@@ -135,7 +136,7 @@ def _create(actor: Actor, body: NodeCreate) -> Node:
     if Node.objects.filter(name=body.name).exists():
         raise _name_taken(body.name)
     _refuse_hypervisor_of_another(body.uri or "", Node.objects.all())
-    node = Node.objects.create(**_columns(body))
+    node = Node.objects.create(**_columns(body), to_compare=_may_have_domains(body.uri))
     set_gpus(node, body.gpus)
     set_images(node, body.os_images)
     _record(actor, "node.create", node, None, summary(node))
@@ -157,6 +158,7 @@ def _update(actor: Actor, node_id: str, body: NodePatch, versions: Collection[in
         raise _name_taken(body.name)
     if columns.get("uri", node.uri) != node.uri:
         _refuse_hypervisor_of_another(columns["uri"], Node.objects.exclude(pk=node.pk))
+        columns["to_compare"] = _may_have_domains(columns["uri"])
     _refuse_together(node, columns)
     # The two that the rule for bridges joins are as they were read.
     rows = _rows(node, versions).filter(bridge=node.bridge, openvswitch=node.openvswitch)
@@ -201,8 +203,8 @@ def _refuse_together(node: Node, columns: dict[str, Any]) -> None:
         raise Conflict(f"{node.name} is marked lost. Take that back first.")
     if columns.get("enabled") and node.to_compare:
         raise Conflict(
-            f"{node.name} was marked lost, and its domains have not been looked at since. A worker does that within a "
-            "minute of its answering; see then what `manage.py nodes check` tells of them."
+            f"What domains are on {node.name} has not been looked at yet. A worker does that within a minute of its "
+            "answering; see then what `manage.py nodes check` tells of them."
         )
     fault = bridge_fault(columns.get("bridge", node.bridge), columns.get("openvswitch", node.openvswitch))
     if fault is not None:
@@ -252,6 +254,11 @@ def _refuse_hypervisor_of_another(uri: str, others: QuerySet[Node]) -> None:
         if hypervisor_of(other.uri) == hypervisor:
             mend = " It is marked lost: take that back, or forget its VMs and delete it." if other.lost else ""
             raise Conflict(f"{other.name} is this hypervisor already: its URI leads to the same libvirt.{mend}")
+
+
+def _may_have_domains(uri: str | None) -> bool:
+    """Whether others may have put some there, or a node of before, that a worker is to look at first."""
+    return bool(uri) and not get_backend().capabilities.local_reads
 
 
 def _name_taken(name: str) -> Conflict:

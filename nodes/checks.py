@@ -61,7 +61,7 @@ def _ours(node: Node, report: NodeReport) -> Iterator[Lack]:
     if not node.enabled:
         mend = "End its maintenance in the admin."
         if node.to_compare:
-            mend = f"It was lost, and is looked at first; see what is told of its domains here. Then: {mend}"
+            mend = f"A worker looks at it first; see what is told of its domains here. Then: {mend}"
         yield Lack("It is in maintenance: it takes no new VMs.", mend)
 
 

@@ -67,7 +67,7 @@ class NodeForm(NodeModelForm):
         help_texts = {
             "enabled": "Off is maintenance: no new VMs.",
             "uri": "qemu+tls://, qemu+ssh://, qemu+tcp://, qemu+unix:// or qemu://; never with a password.",
-            "pool": "For disks and images; changed without VMs only.",
+            "pool": "For disks and images; changed in maintenance and without VMs only.",
             "bridge": "One for each VLAN, as br{vlan}; with Open vSwitch the one that takes VLANs as tags.",
             "untagged_bridge": "For VMs without a VLAN.",
             "domain_type": "Empty: KVM where the node has it.",

@@ -23,7 +23,7 @@ class Node(models.Model):
 
     `vcpu_overcommit` is how many vCPUs may be promised for each that the node has. `enabled` off is maintenance: no
     new VMs. `online` is what the last sweep saw; `lost` is an operator's word that it will not come back as it was;
-    `to_compare` says that this was taken back, and its domains were not looked at since.
+    `to_compare` says that its domains were not looked at since this was taken back, or since it was added.
     `pool` to `cpu_mode` are how VMs are put on it, see `vmbackends.base.NodeSettings`; `probed_*`, `capabilities` and
     `hypervisor`, the versions of its software by their names, are what it said itself when it was last asked, see
     `vmbackends.base.NodeReport`. A deleted one keeps its row, because those of deleted VMs name it; nothing is promised

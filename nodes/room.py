@@ -18,7 +18,7 @@ from nodes.models import Node
 log = logging.getLogger(__name__)
 
 _ANY = Node.objects.all()
-_TAKES_NEW = Node.objects.filter(enabled=True, lost=False)
+_TAKES_NEW = Node.objects.filter(enabled=True, lost=False, to_compare=False)
 _LIMITS: dict[str, Combinable] = {
     "vcpus": F("cap_vcpus") * F("vcpu_overcommit"),
     "ram_mb": F("cap_ram_mb"),
@@ -56,8 +56,8 @@ def free(node: Node) -> Room:
 
 @atomic
 def reserve(node_id: str, room: Room, new: bool = True) -> None:
-    """Promise room. For a `new` VM the node must also be enabled and not lost; else it is for a snapshot of one that is
-    there. Raises Conflict."""
+    """Promise room. For a `new` VM the node must also be enabled, not lost, and looked at; else it is for a snapshot of
+    one that is there. Raises Conflict."""
     if not _add(node_id, room, _TAKES_NEW if new else _ANY):
         advice = "Ask for less, or choose another node." if new else "Delete snapshots or VMs that are there first."
         raise _refusal(node_id, room, advice, new=new)
@@ -109,6 +109,10 @@ def _refusal(node_id: str, room: Room, advice: str, *, new: bool = False, more: 
         return Conflict(f"{node.name} is lost and takes no new VMs. Choose another node.")
     if new and not node.enabled:
         return Conflict(f"{node.name} is in maintenance and takes no new VMs. Choose another node.")
+    if new and node.to_compare:
+        return Conflict(
+            f"{node.name} takes new VMs when it has been looked at. Try again in a minute, or choose another node."
+        )
     left = free(node)
     kind = "more " if more else ""  # an edit asks for what it adds alone
     short = [

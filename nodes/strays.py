@@ -56,8 +56,8 @@ def sentences(node: Node) -> Iterator[str]:
         trouble = devices.trouble_of_look(node)
         failed = f" The last try failed: {trouble}." if trouble else ""
         yield (
-            "It was marked lost, and its domains have not been looked at since; it takes no new VM before. A worker "
-            f"does that within a minute of its answering.{failed}"
+            "What domains are on it has not been looked at yet; it takes no new VM before. A worker does that within a "
+            f"minute of its answering.{failed}"
         )
     for reason in node.strays.get("unseen", ()):
         yield f"The last look at it did not see all: {reason}"
@@ -97,7 +97,7 @@ def _domains(node: Node) -> Iterator[str]:
     for vm_id, names in node.strays.get("orphans", {}).items():
         yield (
             f"{', '.join(names)}: named as of a VM ({vm_id}) that is not there. If nobody wants it, remove it on the "
-            "node: virsh undefine --nvram --snapshots-metadata, virsh vol-delete."
+            "node: virsh destroy if it runs, virsh undefine --nvram --snapshots-metadata, virsh vol-delete."
         )
     for other, vms in node.strays.get("elsewhere", {}).items():
         there = _some([name for names in vms.values() for name in names])

@@ -17,12 +17,14 @@ from resources.queries import visible
 # Which one is meant
 
 
-def find_vm(actor: Actor, reference: str) -> VirtualMachine:
-    """A VM by its id or by a name that only one has, of those that the actor sees."""
+def find_vm(actor: Actor, reference: str, also_deleted: bool = False) -> VirtualMachine:
+    """A VM by its id or by a name that only one has, of those that the actor sees; `also_deleted` is for operators, who
+    may mean one that is being removed, by its id."""
     vms = visible(actor).select_related("node", "organization")
     vm_id = reference.removeprefix("vm-")
     if is_object_id(vm_id):
-        by_id = vms.filter(pk=vm_id).first()
+        everywhere = VirtualMachine.objects.select_related("node", "organization")
+        by_id = (everywhere if also_deleted and actor.is_operator else vms).filter(pk=vm_id).first()
         if by_id is not None:
             return by_id
         _keep_attempt(actor, vm_id)
@@ -47,9 +49,10 @@ def _keep_attempt(actor: Actor, vm_id: str) -> None:
         )  # fmt: skip
 
 
-def find_vms(actor: Actor, references: Sequence[str]) -> list[VirtualMachine]:
+def find_vms(actor: Actor, references: Sequence[str], also_deleted: bool = False) -> list[VirtualMachine]:
     """Each of them once. Nothing is done to any where one is not found."""
-    return list({vm.id: vm for vm in (find_vm(actor, reference) for reference in references)}.values())
+    found = (find_vm(actor, reference, also_deleted) for reference in references)
+    return list({vm.id: vm for vm in found}.values())
 
 
 def find_org(actor: Actor, reference: str | None) -> str:

@@ -57,6 +57,13 @@ def _find_disk(run: Run) -> None:
         get_backend().grow_disk(node, vm_spec(vm))
 
 
+def _look_for_disk(run: Run) -> None:
+    """Before the power of a guest is cut that could not be started again. Of one that runs, nothing is grown."""
+    node, vm = load(run)
+    if vm.started_at is not None:
+        get_backend().grow_disk(node, vm_spec(vm))
+
+
 def _write_seed_if_new(run: Run) -> None:
     """A guest whose first deploy came to no end has not had its cloud-init yet."""
     _, vm = load(run)
@@ -220,6 +227,7 @@ STOP = TaskType(
 RESTART = TaskType(
     name="vm-restart",
     steps=(
+        Step("look", 5, "Looking for the disk", _look_for_disk),
         *_SHUT_DOWN,
         Step("disk", 50, "Checking the disk", _find_disk),
         Step("seed", 55, "Checking the cloud-init seed", _write_seed_if_new),

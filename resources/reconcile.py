@@ -290,10 +290,11 @@ def bury(node: Node, seconds: float = inf) -> None:
     reason = f"{node.name} is marked lost. An operator can forget the VM, or bring the node back."
     its = Q(node_id=node.id) | Q(subject_id=node.id)
     known = Task.objects.filter(its, status__in=OPEN, type__in=list(registry.types))
-    for task_id in known.values_list("id", flat=True):
+    later = f"{node.name} is marked lost. What is left of the VM there is removed when the node is back."
+    for task_id, name in known.values_list("id", "type"):
         if time.monotonic() > until or not _is_lost(node):
             return
-        abort(task_id, reason="lost", error=reason)
+        abort(task_id, reason="lost", error=later if name == "vm-delete" else reason)
         pulse.beat()
     while time.monotonic() < until and _bury_some(node, reason):
         pulse.beat()

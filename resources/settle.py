@@ -54,6 +54,8 @@ def after_start(task: Task) -> None:
         secrets.wipe(task.subject_id)  # of a first deploy that had come to no end
     elif task.status == TaskStatus.CANCELLED:
         _put_back(task)
+    elif was_refused_before(task, "shutdown") and task.payload["from"] == Status.RUNNING:
+        _put_back(task, "error", f"It was not restarted, and nothing was touched: {_short(task)}")
     else:
         _broke(task, "Restart failed" if task.type == "vm-restart" else "Start failed")
 
@@ -121,8 +123,13 @@ def as_it_was(vm: VirtualMachine) -> dict[str, Any]:
     }
 
 
-def _put_back(task: Task) -> None:
-    """A cancelled task was never begun: the VM is as it was before it was asked for."""
+def was_refused_before(task: Task, step: str) -> bool:
+    """Whether it failed before this step was begun, which is the first that changes something."""
+    return task.outcome.get("reason") == "refused" and step not in task.state.get("asked", {})
+
+
+def _put_back(task: Task, level: str = "info", why: str = "The request was cancelled before it began") -> None:
+    """The VM is as it was before it was asked for."""
     before = task.payload
     since = before.get("on_since")
     release(
@@ -134,7 +141,7 @@ def _put_back(task: Task) -> None:
         error_message=before.get("error", ""),
         error_reason=before.get("error_reason", ""),
     )
-    logs.record(task.subject_id, "info", "The request was cancelled before it began")
+    logs.record(task.subject_id, level, why)
 
 
 def _short(task: Task) -> str:

@@ -48,6 +48,12 @@ class ShellVerbs:
 
         return self._act("delete", lambda actor: actions.delete(actor, self._id))
 
+    def forget(self) -> None:
+        """Give it up with its node, which is marked lost. For operators."""
+        from resources import actions
+
+        self._act("forget", lambda actor: actions.forget(actor, self._id))
+
     def wait_for(self, status: str, timeout_s: float = 60, poll_s: float = 0.5) -> Self:
         """Wait until it has this status. Raises NoWorker at once where none lives, WaitedInVain else."""
         vm = cast("VirtualMachine", self)

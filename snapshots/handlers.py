@@ -10,7 +10,7 @@ from django.utils import timezone
 from resources import logs
 from resources.handlers import deadline_s, define, load, power_on, wait_for_guest
 from resources.models import VirtualMachine
-from resources.settle import NODE_ABSENT, node_was_absent, release
+from resources.settle import NODE_ABSENT, node_was_absent, release, was_refused_before
 from resources.specs import vm_spec
 from resources.states import Status
 from snapshots.actions import correct, gigabytes, snapshot_spec
@@ -146,8 +146,7 @@ def after_restore(task: Task) -> None:
 
 def _is_untouched(task: Task, step: str) -> bool:
     """Of a task that failed: whether that was before, or by, a refusal of this step with which nothing was changed."""
-    refused_before = task.outcome.get("reason") == "refused" and step not in task.state.get("asked", {})
-    return refused_before or bool(task.state.get("untouched"))
+    return was_refused_before(task, step) or bool(task.state.get("untouched"))
 
 
 def after_delete(task: Task) -> None:

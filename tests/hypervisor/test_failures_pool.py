@@ -13,6 +13,7 @@ from snapshots.models import Snapshot
 from tests.hypervisor import estate
 from tests.hypervisor.guests import node_ref, wait_for
 from tests.hypervisor.work import work
+from vmbackends import get_backend
 from vmbackends.libvirt import LibvirtBackend
 
 pytestmark = pytest.mark.one_engine
@@ -194,8 +195,16 @@ def test_what_is_removed_by_hand_is_missed_and_what_is_put_back_is_there(pool):
     other = estate.create(pool.lab.name)
     lab.run("mv", image, f"{image}.kept")
     estate.ask("start", other)
+    estate.ask("restart", vm)
     work()
     assert "Push it: manage.py images push debian-12" in estate.error(other)
+    refused = estate.newest_tasks([vm])[0]
+    assert refused["status"] == "failed"
+    assert refused["error"].startswith(f"The image {image.name}, of which the disk of ")
+    assert estate.status(vm) == "running"
+    assert lab.virsh("domstate", f"vm-{vm}").strip() == "running"
+    lacks = [lack.what for lack in get_backend().probe(estate.in_pool(node_ref(lab), POOL)).lacks]
+    assert f"The image {image.name} is gone, of which 1 disks are clones: their VMs cannot be started." in lacks
     lab.run("mv", f"{image}.kept", image)
     estate.ask("start", other)
     work()

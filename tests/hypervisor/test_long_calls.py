@@ -355,7 +355,7 @@ def test_one_with_memory_that_libvirt_forgot_is_refused_with_nothing_touched(lab
     backend = workers[0]
     backend.power_off(ref, vm)
     lab.virsh("undefine", f"vm-{vm.id}", "--snapshots-metadata")
-    with pytest.raises(Untouched, match="is not defined on its node"):
+    with pytest.raises(Untouched, match=r"was undefined by hand\. Delete the snapshot"):
         backend.restore_snapshot(ref, vm, snapshot, datetime.now(UTC))
 
     backend.define(ref, vm)

@@ -6,6 +6,7 @@ import threading
 import pytest
 from django.apps import apps
 from django.db import connection, transaction
+from django.test import override_settings
 from django.utils import timezone
 
 from accounts.actors import Actor
@@ -22,9 +23,19 @@ from resources.strays import note
 from tasks.models import Task, TaskStatus
 from tasks.queue import enqueue
 from tasks.worker import drain
-from tests.factories import GpuFactory, NodeFactory, OperatorFactory, UserFactory, VirtualMachineFactory, static_network
-from tests.nodes.keeping import keeping
-from vmbackends.base import DomainState, Observation, Power
+from tests.factories import (
+    GpuFactory,
+    NodeFactory,
+    OperatorFactory,
+    UserFactory,
+    VirtualMachineFactory,
+    create_body,
+    static_network,
+)
+from tests.nodes import bodies
+from tests.nodes.keeping import KeepingBackend, keeping
+from vmbackends import get_backend
+from vmbackends.base import Capabilities, DomainState, Observation, Power
 from vmbackends.errors import NodeUnreachable, Refused
 
 pytestmark = pytest.mark.django_db
@@ -171,11 +182,11 @@ def test_back_again_its_node_gives_that_to_nobody_and_takes_no_vm_before_it_was_
     assert recount() == []
     answer = say(enabled=True)
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
-    assert "its domains have not been looked at since" in answer.json()["detail"]
+    assert "What domains are on worker-01 has not been looked at yet." in answer.json()["detail"]
 
     assert list(strays.sentences(node)) == [
-        "It was marked lost, and its domains have not been looked at since; it takes no new VM before. A worker does "
-        "that within a minute of its answering.",
+        "What domains are on it has not been looked at yet; it takes no new VM before. A worker does that within a "
+        "minute of its answering.",
         f"GPU-1 is given to no VM until it was looked at: {domain} had it.",
         f"Addresses that are given to no VM until it was looked at: {ADDRESS} of VLAN 100 ({domain}).",
     ]
@@ -594,6 +605,60 @@ def test_a_look_at_one_that_was_never_lost_changes_no_more_than_before(backend, 
     sweep_all()
     drain()
     assert not Task.objects.exists()
+
+
+class RealBackend(KeepingBackend):
+    """One whose nodes are machines, on which there may be domains."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.capabilities = Capabilities()
+
+
+@pytest.fixture
+def real():
+    with override_settings(VM_BACKEND={"BACKEND": f"{__name__}.RealBackend", "OPTIONS": {}}):
+        yield get_backend()
+
+
+def added(operator, **changes):
+    body = bodies.node(gpus=[], osImages=["ubuntu-22.04"], **changes)
+    answer = operator.post("/resources/nodes", body, format="json")
+    assert answer.status_code == 201
+    return Node.objects.get(pk=answer.json()["_id"])
+
+
+def create(client, node):
+    return client.post("/resources", create_body(node), format="json")
+
+
+def test_a_node_that_is_added_takes_new_vms_when_it_was_looked_at(real, operator, client_of):
+    """A node of before may have left domains there, with addresses that would be given twice."""
+    node, client = added(operator), client_of(UserFactory())
+    real.addresses = {(100, ADDRESS): "vm-of-before"}
+    answer = create(client, node)
+    assert answer.status_code == 409
+    assert answer.json()["detail"] == (
+        f"{node.name} takes new VMs when it has been looked at. Try again in a minute, or choose another node."
+    )
+    sweep_all()
+    drain()
+    assert create(client, node).status_code == 201
+    assert StrayAddress.objects.get().domain == "vm-of-before"
+
+
+def test_one_that_is_given_another_uri_is_looked_at_anew(real, operator, node, client_of):
+    path = f"/resources/nodes/{node.id}"
+    for uri, code in (("qemu+tls://elsewhere/system", 409), ("qemu+tls://elsewhere/system?pkipath=/k", 409)):
+        assert operator.patch(path, {"uri": uri}, format="json").status_code == 200
+        assert create(client_of(UserFactory()), node).status_code == code
+        sweep_all()
+        drain()
+        assert create(client_of(UserFactory()), node).status_code == 201
+
+
+def test_a_mock_has_no_domains_but_its_own(backend, operator, client_of):
+    assert create(client_of(UserFactory()), added(operator)).status_code == 201
 
 
 def test_others_may_not_say_it(client_of, node):

@@ -202,8 +202,43 @@ class TestLaterStartAndRestart:
 
         vm, task = run(backend, fault=NO, at=call)
 
-        assert (vm.status, task.status) == (Status.ERROR, TaskStatus.FAILED)
+        looked = call == "grow_disk" and before == Status.RUNNING  # a restart does before it begins
+        assert (vm.status, task.status) == (Status.RUNNING if looked else Status.ERROR, TaskStatus.FAILED)
         assert "delete_disks" not in backend.calls
+
+
+class TestARestartWithoutADisk:
+    def test_a_guest_that_runs_is_not_touched(self, backend, user):
+        vm = vm_in(user, Status.RUNNING)
+        on_since = vm.desired_since
+        act(user, vm, "restart")
+
+        vm, task = run(backend, fault=Untouched("The disk is gone."), at="grow_disk")
+
+        assert (vm.status, vm.task, vm.error_message) == (Status.RUNNING, None, "")
+        assert (vm.desired_on, vm.desired_since) == (True, on_since)
+        assert task.error == "The disk is gone."
+        assert not {"shutdown", "power_off"} & set(backend.calls)
+        entry = LogEntry.objects.latest("at")
+        words = "It was not restarted, and nothing was touched: The disk is gone."
+        assert (entry.level, entry.message) == ("error", words)
+
+    def test_one_that_does_not_run_says_why_it_is_in_error(self, backend, user):
+        vm = vm_in(user, Status.ERROR)
+        act(user, vm, "restart")
+
+        vm, _ = run(backend, fault=Untouched("The disk is gone."), at="grow_disk")
+
+        assert (vm.status, vm.error_message) == (Status.ERROR, "The disk is gone.")
+
+    def test_one_that_was_never_up_gets_its_disk_later(self, backend, user):
+        vm = vm_in(user, Status.ERROR, started_at=None)
+        act(user, vm, "restart")
+
+        run(backend)
+
+        assert backend.calls.index("power_off") < backend.calls.index("create_disk")
+        assert "grow_disk" not in backend.calls
 
 
 class TestAGuestThatDoesNotSayThatItIsUp:

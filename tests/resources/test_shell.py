@@ -9,6 +9,7 @@ from django.utils import timezone
 from accounts.actors import acting_as
 from accounts.models import AuditEntry
 from common.errors import ActionNotAllowed, Forbidden, NotFound, ValidationFailed
+from nodes.models import Node
 from resources.models import VirtualMachine
 from resources.shell import NoWorker, WaitedInVain
 from resources.states import Status
@@ -147,6 +148,16 @@ def test_it_deletes_by_the_action(admin):
     assert vm.deleted_at is not None
     drain(ignore_waits=True)
     assert VirtualMachine.objects.filter(pk=vm.id, deployed=False).exists()
+
+
+def test_it_forgets_one_of_a_lost_node(admin):
+    vm = VirtualMachineFactory(status=Status.ERROR)
+    Node.objects.update(lost=True)
+
+    with acting_as("admin"):
+        vm.forget()
+
+    assert (vm.deployed, vm.forgotten) == (False, True)
 
 
 def test_it_deletes_no_rows(admin):

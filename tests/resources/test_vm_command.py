@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from accounts.models import AuditEntry, Role
-from nodes.models import GpuUse
+from nodes.models import GpuUse, Node
 from resources import logs
 from resources.models import LogEntry, VirtualMachine, VmSecret
 from resources.states import Status
@@ -480,6 +480,27 @@ def test_it_deletes_what_was_never_deployed_without_a_worker(user):
 
     row.refresh_from_db()
     assert row.deleted_at is not None
+
+
+def test_an_operator_forgets_vms_of_a_lost_node(user):
+    row, deleted = own_vm(user, name="web", status=Status.ERROR), own_vm(user, name="old", status=Status.STOPPED)
+    vm("delete", "old", "--yes", "--no-wait")
+    OperatorFactory(username="root")
+    assert "is not marked lost" in refusal("forget", "web", "--yes", user="root")
+    Node.objects.update(lost=True)
+    assert "This is to forget web (error, on " in refusal("forget", "web", user="root")
+    assert vm("forget", "web", deleted.id, "--yes", user="root") == "web: done\nold: done\n"
+    for each in (row, deleted):
+        each.refresh_from_db()
+        assert (each.deployed, each.forgotten) == (False, True)
+    assert AuditEntry.objects.filter(action="vm.forget", outcome="done").count() == 2
+
+
+def test_others_forget_nothing(user):
+    own_vm(user, name="web", status=Status.ERROR)
+    Node.objects.update(lost=True)
+    assert refusal("forget", "web", "--yes") == "web: Only an operator may do this."
+    assert VirtualMachine.objects.get().deployed
 
 
 def test_it_deletes_nothing_unasked(user, monkeypatch):

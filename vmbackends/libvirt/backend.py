@@ -228,6 +228,8 @@ class LibvirtBackend(Backend):
         call = ("restore", snapshot.id, mark)
         with self._connections.at(node, what, vm) as connection:
             domain = domains.find(connection, vm)
+            if domain is None and snapshot.with_memory:
+                raise snapshots.forgotten(vm, snapshot)
             if domain is None or not snapshots.survives(domain, snapshot):
                 raise Untouched(domains.not_defined(vm))
             stage = snapshots.restored(domain, snapshot, mark)

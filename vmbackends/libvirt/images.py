@@ -1,22 +1,22 @@
 """OS images in a node's pool: the bases of disks, which only a push writes and only an operator removes."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 import libvirt
-from lxml import etree
 
 from vmbackends.base import ImageReport, ImageSpec, VmSpec
 from vmbackends.errors import Refused
 from vmbackends.libvirt import domains, volumes
-from vmbackends.libvirt.errors import is_missing, is_transport
+from vmbackends.libvirt.errors import is_transport
 from vmbackends.libvirt.handles import Connection, Pool, Volume
+from vmbackends.libvirt.names import IMAGE_PREFIX, is_disk
 from vmbackends.libvirt.xml.volumes import raw_xml
 
 log = logging.getLogger(__name__)
 
-PREFIX = "image-"
 _CHUNK = 4 * 1024 * 1024
 
 
@@ -47,8 +47,15 @@ def reports(pool: Pool) -> tuple[ImageReport, ...]:
     return tuple(
         ImageReport(volume.name(), volumes.size(volume))
         for volume in pool.listAllVolumes(0)
-        if volume.name().startswith(PREFIX)
+        if volume.name().startswith(IMAGE_PREFIX)
     )
+
+
+def lost(pool: Pool) -> dict[str, int]:
+    """Images that are gone from the pool, and of how many disks there they are the base."""
+    there = {volume.name(): volume for volume in pool.listAllVolumes(0)}
+    bases = [PurePosixPath(volumes.base_of(volume) or "").name for name, volume in there.items() if is_disk(name)]
+    return dict(Counter(base for base in bases if base.startswith(IMAGE_PREFIX) and base not in there))
 
 
 def push(connection: Connection, pool: Pool, image: ImageSpec, file: Path, progress: Callable[[int], None]) -> None:
@@ -88,7 +95,7 @@ def _discard(connection: Connection, pool: Pool, volume: Volume) -> None:
 def remove(connection: Connection, pool: Pool, name: str) -> None:
     """Raises Refused while a disk is a clone of it, which would be lost without its base, and while a domain runs on
     it. libvirt itself would let it go."""
-    if not name.startswith(PREFIX):
+    if not name.startswith(IMAGE_PREFIX):
         raise Refused(f"{name} is no image.")
     _look_again(pool)
     base = volumes.find(pool, name)
@@ -125,18 +132,9 @@ def _clones(connection: Connection, pool: Pool, base: Volume) -> Iterator[str]:
     for other in connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE):
         is_own = other.UUIDString() == pool.UUIDString()
         for volume in other.listAllVolumes(0):
-            path = _base_of(volume)
+            path = volumes.base_of(volume)
             if path == base.path() or (is_own and path is not None and PurePosixPath(path).name == base.name()):
                 yield volume.name()
-
-
-def _base_of(volume: Volume) -> str | None:
-    try:
-        return etree.fromstring(volume.XMLDesc(0)).findtext("backingStore/path")
-    except libvirt.libvirtError as e:
-        if is_missing(e):
-            return None
-        raise
 
 
 def _chunks(file: Path) -> Iterator[bytes]:

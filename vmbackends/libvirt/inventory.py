@@ -40,6 +40,13 @@ def probe(connection: Connection, node: NodeRef) -> NodeReport:
     works = _try(connection, pool, node) if qemu_version else None
     lacks += _not_started_with_node(pool, node)
     lacks += _guests(node, works) if qemu_version else ()
+    for image, clones in images.lost(pool).items():
+        lacks.append(
+            Lack(
+                f"The image {image} is gone, of which {clones} disks are clones: their VMs cannot be started.",
+                f"manage.py images push NAME {node.name} if it is kept still, else put its file back from a backup.",
+            )
+        )
     if not there:
         lacks.append(Lack("It has no OS image.", f"manage.py images push NAME {node.name}"))
     return NodeReport(

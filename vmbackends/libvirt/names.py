@@ -11,6 +11,7 @@ RESTORE_NS = "urn:aiwm:restore:1"
 _DOMAINS = uuid.UUID("5f0d3a53-93c5-4c0a-9a5e-1f3b9be4a1d7")
 _VOLUME_NAME = re.compile(r"vm-([0-9a-f]{24})(?:\.qcow2|-seed\.iso|-console\.log(?:\.[0-9]+)?)")
 _IMAGE_NAME = re.compile(r"image-[a-z0-9.-]+-[0-9a-f]{12}\.qcow2")  # as an import names it
+IMAGE_PREFIX = "image-"
 _DOMAIN_NAME = re.compile(r"vm-([0-9a-f]{24})")
 
 
@@ -28,6 +29,11 @@ def vm_id_of_volume(name: str) -> str | None:
     """The VM that a volume of this name is of, or None."""
     match = _VOLUME_NAME.fullmatch(name)
     return match[1] if match else None
+
+
+def is_disk(name: str) -> bool:
+    """Whether a volume of this name is a VM's disk."""
+    return vm_id_of_volume(name) is not None and name.endswith(".qcow2")
 
 
 def is_image_volume(name: str) -> bool:

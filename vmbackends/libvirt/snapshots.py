@@ -99,16 +99,21 @@ def survives(domain: Domain, snapshot: SnapshotSpec) -> bool:
     return snapshot.with_memory or bool(domain.isPersistent())
 
 
+def forgotten(vm: VmSpec, snapshot: SnapshotSpec) -> Untouched:
+    """Of one with memory, to which nobody can go back."""
+    return Untouched(
+        f"The node has forgotten the snapshot {snapshot.name!r} of {vm.name}: its domain was undefined by hand. "
+        "Delete the snapshot."
+    )
+
+
 def recall(connection: Connection, pool: Pool, domain: Domain, vm: VmSpec, snapshot: SnapshotSpec) -> None:
     """Put one that libvirt forgot on its list again. Raises Untouched where it cannot be gone back to any more.
 
     Memory fits no definition but the one that it was taken with, and libvirt forgot that as well.
     """
     if snapshot.with_memory:
-        raise Untouched(
-            f"The node has forgotten the snapshot {snapshot.name!r} of {vm.name}: its domain was undefined by hand. "
-            "Delete the snapshot."
-        )
+        raise forgotten(vm, snapshot)
     if not is_left(connection, pool, vm, snapshot):
         raise Untouched(f"The disk of {vm.name} does not hold the snapshot {snapshot.name!r}. Delete the snapshot.")
     remember(domain, snapshot)

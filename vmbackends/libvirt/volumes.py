@@ -16,7 +16,7 @@ from vmbackends.base import VmSpec
 from vmbackends.errors import Refused, Untouched
 from vmbackends.libvirt.errors import is_missing, is_transport
 from vmbackends.libvirt.handles import Connection, Pool, Stream, Volume
-from vmbackends.libvirt.names import disk_volume
+from vmbackends.libvirt.names import IMAGE_PREFIX, disk_volume
 from vmbackends.libvirt.xml.volumes import clone_xml, raw_xml, upload_xml
 
 log = logging.getLogger(__name__)
@@ -73,11 +73,27 @@ def look_for(pool: Pool, name: str) -> Volume | None:
 
 
 def disk_of(pool: Pool, vm: VmSpec) -> Volume:
-    """The disk of a VM that was deployed. Raises Untouched where it is gone."""
+    """The disk of a VM that was deployed. Raises Untouched where it, or the image that it is a clone of, is gone."""
     disk = look_for(pool, disk_volume(vm.id))
     if disk is None:
         raise Untouched(f"The disk of {vm.name} is gone from its node. Ask an operator to put it back.")
+    base = PurePosixPath(base_of(disk) or "").name
+    if base.startswith(IMAGE_PREFIX) and look_for(pool, base) is None:
+        raise Untouched(
+            f"The image {base}, of which the disk of {vm.name} is a clone, is gone from its node. Ask an operator to "
+            "put it back."
+        )
     return disk
+
+
+def base_of(volume: Volume) -> str | None:
+    """The path of what it is a clone of."""
+    try:
+        return etree.fromstring(volume.XMLDesc(0)).findtext("backingStore/path")
+    except libvirt.libvirtError as e:
+        if is_missing(e):
+            return None
+        raise
 
 
 def path_in(pool: Pool, name: str) -> str:

@@ -112,8 +112,14 @@ class Command(BaseCommand):
     def do_delete(self, actor: Actor, options: dict[str, Any]) -> None:
         vms = find_vms(actor, options["vms"])
         if not options["yes"]:
-            _ask(vms)
+            _ask(vms, "Delete", "deleted", "with all data")
         self._change(actor, vms, actions.delete, options)
+
+    def do_forget(self, actor: Actor, options: dict[str, Any]) -> None:
+        vms = find_vms(actor, options["vms"], also_deleted=True)
+        if not options["yes"]:
+            _ask(vms, "Forget", "forgotten", "with all data, and free what they hold though they may run yet")
+        self._change(actor, vms, _forget, options)
 
     def _change(self, actor: Actor, vms: list[VirtualMachine], change: Change, options: dict[str, Any]) -> None:
         """Do it to each VM, whatever another of them answers, and wait for what began."""
@@ -181,12 +187,16 @@ def _labels(vms: list[VirtualMachine]) -> dict[str, str]:
     return {vm.id: vm.name if names.count(vm.name) == 1 else f"{vm.name} ({vm.id})" for vm in vms}
 
 
-def _ask(vms: list[VirtualMachine]) -> None:
+def _forget(actor: Actor, vm_id: str) -> None:
+    actions.forget(actor, vm_id)
+
+
+def _ask(vms: list[VirtualMachine], verb: str, done: str, what: str) -> None:
     names = ", ".join(f"{vm.name} ({vm.status}, on {vm.node.name})" for vm in vms)
     if not sys.stdin.isatty():
-        raise CommandError(f"This deletes {names} with all data. Say --yes.")
-    if input(f"Delete {names} with all data? [y/N] ").strip().lower() not in ("y", "yes"):
-        raise CommandError("Nothing was deleted.")
+        raise CommandError(f"This is to {verb.lower()} {names} {what}. Say --yes.")
+    if input(f"{verb} {names} {what}? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise CommandError(f"Nothing was {done}.")
 
 
 # The arguments of each verb
@@ -234,6 +244,12 @@ def _add_delete(parser: ArgumentParser) -> None:
     parser.add_argument("--yes", "-y", action="store_true", help="do not ask")
 
 
+def _add_forget(parser: ArgumentParser) -> None:
+    parser.add_argument("vms", nargs="+", metavar="VM", help="also one that is being deleted, by its id")
+    parser.add_argument("--yes", "-y", action="store_true", help="do not ask")
+    parser.set_defaults(no_wait=True, timeout=0.0)
+
+
 def _add_waiting(parser: ArgumentParser) -> None:
     parser.add_argument("--no-wait", action="store_true", help="name the task and leave")
     parser.add_argument("--timeout", type=float, default=900, metavar="SECONDS", help="how long to wait (900)")
@@ -248,4 +264,5 @@ _VERBS: dict[str, tuple[str, Callable[[ArgumentParser], None]]] = {
     "restart": ("restart VMs and wait until they run", _add_stop),
     "logs": ("show a VM's log", _add_logs),
     "delete": ("delete VMs and wait until they are gone", _add_delete),
+    "forget": ("forget VMs of nodes that are marked lost; for operators", _add_forget),
 }
