@@ -136,7 +136,7 @@ def _create(actor: Actor, body: NodeCreate) -> Node:
     if Node.objects.filter(name=body.name).exists():
         raise _name_taken(body.name)
     _refuse_hypervisor_of_another(body.uri or "", Node.objects.all())
-    node = Node.objects.create(**_columns(body), to_compare=_may_have_domains(body.uri))
+    node = Node.objects.create(**_columns(body), to_compare=_may_have_domains())
     set_gpus(node, body.gpus)
     set_images(node, body.os_images)
     _record(actor, "node.create", node, None, summary(node))
@@ -148,24 +148,10 @@ def _update(actor: Actor, node_id: str, body: NodePatch, versions: Collection[in
     node = find_node(node_id)
     actor.require_operator()
     before = summary(node)
-    columns = _columns(body)
-    if columns.get("lost") == node.lost:
-        del columns["lost"]
-    if "lost" in columns:
-        # Back from being lost it stays in maintenance, until an operator has seen that its domains are as they should.
-        columns |= {"enabled": False, "to_compare": not columns["lost"]}
-    if Node.objects.filter(name=columns.get("name", node.name)).exclude(pk=node.pk).exists():
-        raise _name_taken(body.name)
-    if columns.get("uri", node.uri) != node.uri:
-        _refuse_hypervisor_of_another(columns["uri"], Node.objects.exclude(pk=node.pk))
-        columns["to_compare"] = _may_have_domains(columns["uri"])
-    _refuse_together(node, columns)
-    # The two that the rule for bridges joins are as they were read.
-    rows = _rows(node, versions).filter(bridge=node.bridge, openvswitch=node.openvswitch)
-    if columns.get("enabled"):
-        rows = rows.filter(lost=False, to_compare=False)
+    columns = _changes(node, body)
     # Addresses are claimed by segment, and disks are looked for in the pool.
     moved = [name for name in ("segment", "pool") if columns.get(name, getattr(node, name)) != getattr(node, name)]
+    rows = _as_read(node, versions, body, columns)
     if moved:
         # No new VM can come in between: in maintenance there is no room for any.
         rows = rows.filter(enabled=False, used_vcpus=0, used_ram_mb=0, used_disk_gb=0)
@@ -186,10 +172,39 @@ def _update(actor: Actor, node_id: str, body: NodePatch, versions: Collection[in
     return node
 
 
+def _changes(node: Node, body: NodePatch) -> dict[str, Any]:
+    """The columns that a body names, with what follows from them. Raises Conflict."""
+    columns = _columns(body)
+    for name in ("lost", "enabled"):
+        if columns.get(name) == getattr(node, name):
+            del columns[name]
+    if "lost" in columns:
+        # Back from being lost it stays in maintenance, until an operator has seen that its domains are as they should.
+        columns |= {"enabled": False, "to_compare": not columns["lost"]}
+    if Node.objects.filter(name=columns.get("name", node.name)).exclude(pk=node.pk).exists():
+        raise _name_taken(body.name)
+    if columns.get("uri", node.uri) != node.uri:
+        _refuse_hypervisor_of_another(columns["uri"], Node.objects.exclude(pk=node.pk))
+        if _may_have_domains() and not node.lost:  # that is looked at when it is taken back
+            columns["to_compare"] = True
+    _refuse_together(node, columns)
+    return columns
+
+
+def _as_read(node: Node, versions: Collection[int] | None, body: NodePatch, columns: dict[str, Any]) -> QuerySet[Node]:
+    """The node's row, if what decided about the change is still as it was read."""
+    rows = _rows(node, versions).filter(bridge=node.bridge, openvswitch=node.openvswitch)  # which a rule joins
+    if "enabled" in body.model_fields_set and "enabled" not in columns:
+        rows = rows.filter(enabled=node.enabled)
+    if columns.get("enabled"):
+        rows = rows.filter(lost=False, to_compare=False)
+    return rows
+
+
 def _set_what_it_has(node: Node, body: NodePatch) -> None:
     if "gpus" in body.model_fields_set:
         set_gpus(node, body.gpus)
-        if node.to_compare:
+        if node.to_compare and not node.lost:
             lost.hold(node)
     if node.strays and body.model_fields_set & _TELL_DEVICES:
         devices.look_soon(node)
@@ -234,7 +249,7 @@ def _capacity_columns(capacity: CapacityBody | CapacityPatch) -> dict[str, int]:
     return {f"cap_{name}": getattr(capacity, name) for name in capacity.model_fields_set}
 
 
-def _rows(node: Node, versions: Collection[int] | None) -> Any:
+def _rows(node: Node, versions: Collection[int] | None) -> QuerySet[Node]:
     rows = Node.objects.filter(pk=node.pk)
     return rows if versions is None else rows.filter(version__in=versions)
 
@@ -256,9 +271,9 @@ def _refuse_hypervisor_of_another(uri: str, others: QuerySet[Node]) -> None:
             raise Conflict(f"{other.name} is this hypervisor already: its URI leads to the same libvirt.{mend}")
 
 
-def _may_have_domains(uri: str | None) -> bool:
-    """Whether others may have put some there, or a node of before, that a worker is to look at first."""
-    return bool(uri) and not get_backend().capabilities.local_reads
+def _may_have_domains() -> bool:
+    """Whether there may be some on a node, of others or of a node of before, that a worker is to look at first."""
+    return not get_backend().capabilities.local_reads
 
 
 def _name_taken(name: str) -> Conflict:

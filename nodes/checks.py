@@ -58,11 +58,13 @@ def _ours(node: Node, report: NodeReport) -> Iterator[Lack]:
         yield Lack("No worker lives, so that nothing is done on any node.", "manage.py worker")
     if news := list(_news(node, report, kept)):
         yield Lack(f"What it has is not written down: {'; '.join(news)}.", f"manage.py nodes refresh {node.name}")
+    if node.to_compare:
+        yield Lack(
+            "What domains are on it has not been looked at yet: it takes no new VMs.",
+            "A worker does that within a minute; see then what is told of them here.",
+        )
     if not node.enabled:
-        mend = "End its maintenance in the admin."
-        if node.to_compare:
-            mend = f"A worker looks at it first; see what is told of its domains here. Then: {mend}"
-        yield Lack("It is in maintenance: it takes no new VMs.", mend)
+        yield Lack("It is in maintenance: it takes no new VMs.", "End its maintenance in the admin.")
 
 
 def _not_as_kept(report: NodeReport, kept: set[str]) -> list[str]:

@@ -76,7 +76,7 @@ class Node(models.Model):
     def status(self) -> str:
         if self.lost:
             return "lost"
-        if not self.enabled:
+        if not self.enabled or self.to_compare:
             return "maintenance"
         return "online" if self.online else "offline"
 

@@ -110,9 +110,8 @@ def _refusal(node_id: str, room: Room, advice: str, *, new: bool = False, more: 
     if new and not node.enabled:
         return Conflict(f"{node.name} is in maintenance and takes no new VMs. Choose another node.")
     if new and node.to_compare:
-        return Conflict(
-            f"{node.name} takes new VMs when it has been looked at. Try again in a minute, or choose another node."
-        )
+        when = "Try again in a minute" if node.online else "It does not answer now: try again when it does"
+        return Conflict(f"{node.name} takes new VMs when it has been looked at. {when}, or choose another node.")
     left = free(node)
     kind = "more " if more else ""  # an edit asks for what it adds alone
     short = [

@@ -45,14 +45,14 @@ def summary(node: Node) -> list[str]:
         (found.images, images),
         (found.diskless, "without a disk"),
     )
-    unseen = ["not looked at yet"] if node.to_compare else []
+    unseen = ["not looked at yet"] if node.to_compare and not node.lost else []
     unseen += ["not all seen"] if node.strays.get("unseen") else []
     return unseen + [f"{number} {kind}" for number, kind in kinds if number]
 
 
 def sentences(node: Node) -> Iterator[str]:
     """What could not be looked at; what is there, and what can be done about it."""
-    if node.to_compare:
+    if node.to_compare and not node.lost:
         trouble = devices.trouble_of_look(node)
         failed = f" The last try failed: {trouble}." if trouble else ""
         yield (

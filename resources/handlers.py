@@ -57,9 +57,10 @@ def _find_disk(run: Run) -> None:
         get_backend().grow_disk(node, vm_spec(vm))
 
 
-def _look_for_disk(run: Run) -> None:
+def _look_first(run: Run) -> None:
     """Before the power of a guest is cut that could not be started again. Of one that runs, nothing is grown."""
     node, vm = load(run)
+    _refuse_closed_network(vm)
     if vm.started_at is not None:
         get_backend().grow_disk(node, vm_spec(vm))
 
@@ -94,10 +95,15 @@ def _remove_seed(run: Run) -> None:
 
 def define(run: Run) -> None:
     node, vm = load(run)
-    why = vlans.refusal(vm)  # asked again: its task may have waited for a node since
+    _refuse_closed_network(vm)
+    get_backend().define(node, vm_spec(vm))
+
+
+def _refuse_closed_network(vm: VirtualMachine) -> None:
+    """Asked once more: its task may have waited for a node since."""
+    why = vlans.refusal(vm)
     if why is not None:
         raise Refused(why)
-    get_backend().define(node, vm_spec(vm))
 
 
 def _undefine(run: Run) -> None:
@@ -227,7 +233,7 @@ STOP = TaskType(
 RESTART = TaskType(
     name="vm-restart",
     steps=(
-        Step("look", 5, "Looking for the disk", _look_for_disk),
+        Step("look", 5, "Looking for what it needs", _look_first),
         *_SHUT_DOWN,
         Step("disk", 50, "Checking the disk", _find_disk),
         Step("seed", 55, "Checking the cloud-init seed", _write_seed_if_new),

@@ -54,7 +54,7 @@ def after_start(task: Task) -> None:
         secrets.wipe(task.subject_id)  # of a first deploy that had come to no end
     elif task.status == TaskStatus.CANCELLED:
         _put_back(task)
-    elif was_refused_before(task, "shutdown") and task.payload["from"] == Status.RUNNING:
+    elif task.type == "vm-restart" and was_refused_before(task, "shutdown") and _may_run(task):
         _put_back(task, "error", f"It was not restarted, and nothing was touched: {_short(task)}")
     else:
         _broke(task, "Restart failed" if task.type == "vm-restart" else "Start failed")
@@ -121,6 +121,11 @@ def as_it_was(vm: VirtualMachine) -> dict[str, Any]:
         "error": vm.error_message,
         "error_reason": vm.error_reason,
     }
+
+
+def _may_run(task: Task) -> bool:
+    """Whether its guest ran when it was asked for, or may have: what its node shows next puts the VM right."""
+    return task.payload["from"] == Status.RUNNING or task.payload.get("error_reason") in PASSING
 
 
 def was_refused_before(task: Task, step: str) -> bool:

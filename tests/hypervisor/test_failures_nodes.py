@@ -201,7 +201,7 @@ def test_a_vm_that_was_forgotten_with_a_lost_node_is_told_of_and_let_be_when_tha
     nodes.actions.mark_lost(operator, node.id, lost=False)
     with pytest.raises(Conflict, match=rf"^The address {address} is taken"):
         claims.take_address("c" * 24, "", node.segment, None, address)
-    with pytest.raises(Conflict, match="have not been looked at since"):
+    with pytest.raises(Conflict, match="has not been looked at yet"):
         nodes.actions.set_maintenance(operator, node.id, on=False)
     sweep_until(lambda: estate.status(kept) == "running", "the VM to be running")
     work()

@@ -638,8 +638,8 @@ def test_a_node_that_is_added_takes_new_vms_when_it_was_looked_at(real, operator
     real.addresses = {(100, ADDRESS): "vm-of-before"}
     answer = create(client, node)
     assert answer.status_code == 409
-    assert answer.json()["detail"] == (
-        f"{node.name} takes new VMs when it has been looked at. Try again in a minute, or choose another node."
+    assert answer.json()["detail"].startswith(
+        f"{node.name} takes new VMs when it has been looked at. It does not answer"
     )
     sweep_all()
     drain()
@@ -655,6 +655,50 @@ def test_one_that_is_given_another_uri_is_looked_at_anew(real, operator, node, c
         sweep_all()
         drain()
         assert create(client_of(UserFactory()), node).status_code == 201
+
+
+def test_a_uri_that_comes_later_or_is_taken_away_spares_no_look(real, operator, client_of):
+    node, client = added(operator, uri=None), client_of(UserFactory())
+    assert create(client, node).status_code == 409
+    path = f"/resources/nodes/{node.id}"
+    for uri in ("qemu+tls://elsewhere/system", None):
+        assert operator.patch(path, {"uri": uri}, format="json").status_code == 200
+        assert create(client, node).status_code == 409
+
+
+def test_a_node_that_was_not_looked_at_yet_can_be_changed_with_all_that_a_form_sends(real, operator, client_of):
+    """Its URI may be wrong, so that nobody ever could."""
+    node = added(operator, uri="qemu+tls://wrong/system")
+    path = f"/resources/nodes/{node.id}"
+    body = {"enabled": True, "uri": "qemu+tls://right/system"}
+    assert operator.patch(path, body, format="json").status_code == 200
+    assert operator.get(path).json()["status"] == "maintenance"
+    sweep_all()
+    drain()
+    assert operator.get(path).json()["status"] == "online"
+    Node.objects.update(to_compare=True)
+    assert create(client_of(UserFactory()), node).json()["detail"] == (
+        f"{node.name} takes new VMs when it has been looked at. Try again in a minute, or choose another node."
+    )
+
+
+def test_what_a_form_sends_beside_the_end_of_enabled_is_not_taken_for_a_word(real, operator, node, monkeypatch):
+    """It was read as enabled, and another has put it in maintenance since."""
+    read = node_actions.find_node(node.id)
+    Node.objects.update(enabled=False)
+    monkeypatch.setattr(node_actions, "find_node", lambda _: read)
+    answer = operator.patch(f"/resources/nodes/{node.id}", {"enabled": True, "hostname": "h"}, format="json")
+    assert answer.status_code == 409
+
+
+def test_a_lost_node_holds_nothing_whatever_is_changed_of_it(real, operator, say, forgotten, node):
+    assert say(uri="qemu+tls://elsewhere/system").status_code == 200
+    assert say(gpus=[]).status_code == 200
+    take()
+    assert list(strays.sentences(node)) == []
+    assert say(lost=False).json()["status"] == "maintenance"
+    with pytest.raises(Conflict, match=TAKEN):
+        take()
 
 
 def test_a_mock_has_no_domains_but_its_own(backend, operator, client_of):

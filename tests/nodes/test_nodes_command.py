@@ -234,7 +234,8 @@ def test_it_says_that_another_node_is_the_same_machine(backend, worker):
 def test_it_says_that_a_node_that_was_lost_was_not_looked_at_since(backend, worker):
     NodeFactory(name="worker-01", images=(), enabled=False, to_compare=True)
     said = refusal("check", "worker-01")
-    assert "1. It is in maintenance: it takes no new VMs.\n   A worker looks at it first;" in said
+    assert "1. What domains are on it has not been looked at yet: it takes no new VMs.\n   A worker does that" in said
+    assert "2. It is in maintenance: it takes no new VMs.\n" in said
     assert "Note: What domains are on it has not been looked at yet; it takes no new VM before." in said
 
 

@@ -22,8 +22,10 @@ from tasks.queue import cancel, take
 from tasks.worker import drain
 from tests.backends import scripted
 from tests.factories import (
+    NetworkFactory,
     NodeFactory,
     OperatorFactory,
+    OrganizationFactory,
     SnapshotFactory,
     UserFactory,
     VirtualMachineFactory,
@@ -207,6 +209,24 @@ class TestLaterStartAndRestart:
         assert "delete_disks" not in backend.calls
 
 
+class TestAStartAfterAReboot:
+    """Which nobody asked for: a VM that was on is to come on again."""
+
+    @pytest.mark.parametrize("call", ["grow_disk", "define", "start"])
+    def test_one_that_is_refused_is_in_error_and_is_to_be_on_still(self, backend, user, call):
+        vm = vm_in(user, Status.RUNNING)
+        Node.objects.update(boot_id="before")
+        backend.states[vm.id] = DomainState(Power.OFF)
+        sweep_all()
+
+        vm, task = run(backend, fault=NO, at=call)
+        sweep_all()
+
+        vm.refresh_from_db()
+        assert (task.type, vm.status, vm.error_message) == ("vm-start", Status.ERROR, NO.message)
+        assert vm.desired_on
+
+
 class TestARestartWithoutADisk:
     def test_a_guest_that_runs_is_not_touched(self, backend, user):
         vm = vm_in(user, Status.RUNNING)
@@ -222,6 +242,28 @@ class TestARestartWithoutADisk:
         entry = LogEntry.objects.latest("at")
         words = "It was not restarted, and nothing was touched: The disk is gone."
         assert (entry.level, entry.message) == ("error", words)
+
+    @pytest.mark.parametrize("reason", ["node_absent", "guest_paused"])
+    def test_one_that_may_run_is_put_right_by_what_its_node_shows(self, backend, user, reason):
+        vm = vm_in(user, Status.ERROR, error_reason=reason)
+        act(user, vm, "restart")
+        run(backend, fault=Untouched("The disk is gone."), at="grow_disk")
+        backend.states[vm.id] = DomainState(Power.RUNNING, booted=True)
+
+        sweep_all()
+
+        vm.refresh_from_db()
+        assert vm.status == Status.RUNNING
+
+    def test_one_whose_network_was_taken_away_runs_on(self, backend, user):
+        vm = vm_in(user, Status.RUNNING, config={"networkConfig": static_network("192.168.100.10", 300)})
+        act(user, vm, "restart")
+        NetworkFactory(vlan_id=300, organizations=[OrganizationFactory()])
+
+        vm, task = run(backend)
+
+        assert (vm.status, task.status) == (Status.RUNNING, TaskStatus.FAILED)
+        assert not {"shutdown", "power_off"} & set(backend.calls)
 
     def test_one_that_does_not_run_says_why_it_is_in_error(self, backend, user):
         vm = vm_in(user, Status.ERROR)

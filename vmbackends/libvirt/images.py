@@ -54,8 +54,21 @@ def reports(pool: Pool) -> tuple[ImageReport, ...]:
 def lost(pool: Pool) -> dict[str, int]:
     """Images that are gone from the pool, and of how many disks there they are the base."""
     there = {volume.name(): volume for volume in pool.listAllVolumes(0)}
-    bases = [PurePosixPath(volumes.base_of(volume) or "").name for name, volume in there.items() if is_disk(name)]
-    return dict(Counter(base for base in bases if base.startswith(IMAGE_PREFIX) and base not in there))
+    folder = PurePosixPath(volumes.target_path(pool))
+    bases = [PurePosixPath(_base_if_told(volume) or "") for name, volume in there.items() if is_disk(name)]
+    names = [base.name for base in bases if base.parent == folder and base.name.startswith(IMAGE_PREFIX)]
+    return dict(Counter(name for name in names if name not in there))
+
+
+def _base_if_told(disk: Volume) -> str | None:
+    """A disk that cannot be looked at hides no other."""
+    try:
+        return volumes.base_of(disk)
+    except libvirt.libvirtError as e:
+        if is_transport(e):
+            raise
+        log.warning("a disk cannot be looked at", extra={"volume": disk.name(), "reason": str(e)})
+        return None
 
 
 def push(connection: Connection, pool: Pool, image: ImageSpec, file: Path, progress: Callable[[int], None]) -> None:

@@ -77,11 +77,12 @@ def disk_of(pool: Pool, vm: VmSpec) -> Volume:
     disk = look_for(pool, disk_volume(vm.id))
     if disk is None:
         raise Untouched(f"The disk of {vm.name} is gone from its node. Ask an operator to put it back.")
-    base = PurePosixPath(base_of(disk) or "").name
-    if base.startswith(IMAGE_PREFIX) and look_for(pool, base) is None:
+    base = PurePosixPath(base_of(disk) or "")
+    is_of_pool = base.name.startswith(IMAGE_PREFIX) and base.parent == PurePosixPath(disk.path()).parent
+    if is_of_pool and look_for(pool, base.name) is None:
         raise Untouched(
-            f"The image {base}, of which the disk of {vm.name} is a clone, is gone from its node. Ask an operator to "
-            "put it back."
+            f"The image {base.name}, of which the disk of {vm.name} is a clone, is gone from its node. Ask an operator "
+            "to put it back."
         )
     return disk
 

@@ -245,7 +245,7 @@ def _add_delete(parser: ArgumentParser) -> None:
 
 
 def _add_forget(parser: ArgumentParser) -> None:
-    parser.add_argument("vms", nargs="+", metavar="VM", help="also one that is being deleted, by its id")
+    parser.add_argument("vms", nargs="+", metavar="VM", help="also one that is being deleted, by its id: see its task")
     parser.add_argument("--yes", "-y", action="store_true", help="do not ask")
     parser.set_defaults(no_wait=True, timeout=0.0)
 
