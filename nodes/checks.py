@@ -58,6 +58,11 @@ def _ours(node: Node, report: NodeReport) -> Iterator[Lack]:
         yield Lack("No worker lives, so that nothing is done on any node.", "manage.py worker")
     if news := list(_news(node, report, kept)):
         yield Lack(f"What it has is not written down: {'; '.join(news)}.", f"manage.py nodes refresh {node.name}")
+    if node.strays.get("diskless"):
+        yield Lack(
+            "Disks of VMs are gone from its pool: see the notes.",
+            "Mount what the pool is on, if that is it; put the disks back from a backup, or delete the VMs.",
+        )
     if node.to_compare:
         yield Lack(
             "What domains are on it has not been looked at yet: it takes no new VMs.",

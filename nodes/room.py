@@ -110,8 +110,10 @@ def _refusal(node_id: str, room: Room, advice: str, *, new: bool = False, more: 
     if new and not node.enabled:
         return Conflict(f"{node.name} is in maintenance and takes no new VMs. Choose another node.")
     if new and node.to_compare:
-        when = "Try again in a minute" if node.online else "It does not answer now: try again when it does"
-        return Conflict(f"{node.name} takes new VMs when it has been looked at. {when}, or choose another node.")
+        return Conflict(
+            f"{node.name} takes new VMs when a worker has looked at it, which is within a minute of its answering. Try "
+            "again then, or choose another node."
+        )
     left = free(node)
     kind = "more " if more else ""  # an edit asks for what it adds alone
     short = [

@@ -311,7 +311,7 @@ def _forget(actor: Actor, vm_id: str) -> None:
         return
     rows = VirtualMachine.objects.filter(pk=vm.id, version=vm.version, task=None)
     now = timezone.now()
-    forgotten = {"deployed": False, "forgotten": vm.deployed, "deleted_at": vm.deleted_at or now}
+    forgotten = {"deployed": False, "forgotten": vm.deployed, "deleted_at": vm.deleted_at or now, "error_message": ""}
     if not rows.update(**forgotten, version=F("version") + 1, updated_at=now):
         raise Again
     holdings.give_back(vm)  # with which the node's row is ours, and stays as it is until the end

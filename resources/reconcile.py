@@ -290,7 +290,7 @@ def bury(node: Node, seconds: float = inf) -> None:
     reason = f"{node.name} is marked lost. An operator can forget the VM, or bring the node back."
     its = Q(node_id=node.id) | Q(subject_id=node.id)
     known = Task.objects.filter(its, status__in=OPEN, type__in=list(registry.types))
-    later = f"{node.name} is marked lost. What is left of the VM there is removed when the node is back."
+    later = f"{node.name} is marked lost. The VM is removed there when that is back, if it was not forgotten."
     for task_id, name in known.values_list("id", "type"):
         if time.monotonic() > until or not _is_lost(node):
             return

@@ -404,3 +404,30 @@ def test_a_long_one_is_taken_and_removed_once_whichever_workers_ask_for_it(lab, 
     wait_for(lambda: workers[1].delete_snapshot(ref, vm, snapshot), "the removal")
     assert workers[0].delete_snapshot(ref, vm, snapshot) is True
     assert lab.virsh("snapshot-list", "--name", f"vm-{vm.id}").strip() == ""
+
+
+@pytest.mark.parametrize("with_memory", [True, False])
+def test_one_of_a_guest_that_had_its_seed_then_and_has_not_now_is_removed_while_it_runs(
+    lab, ref, vm, workers, with_memory
+):
+    """libvirt 9.0 ends with a segmentation fault where a snapshot has a disk that the domain has not."""
+    backend = workers[0]
+    backend.power_off(ref, vm)
+    backend.write_seed(ref, vm, None)
+    backend.define(ref, vm)
+    if with_memory:
+        wait_for(lambda: backend.start(ref, vm), "the start")
+    assert "sda" in lab.virsh("domblklist", f"vm-{vm.id}")
+    snapshot = taken(backend, ref, vm, with_memory=with_memory)
+    backend.power_off(ref, vm)
+    backend.remove_seed(ref, vm)
+    backend.define(ref, vm)
+    wait_for(lambda: backend.start(ref, vm), "the start")
+    assert "sda" not in lab.virsh("domblklist", f"vm-{vm.id}")
+    before, run = lab.daemon_pid, run_number(lab, vm)
+
+    wait_for(lambda: backend.delete_snapshot(ref, vm, snapshot), "the removal")
+
+    assert (lab.daemon_pid, run_number(lab, vm)) == (before, run)
+    assert "aiwm-" not in on_disk(lab, vm)
+    assert lab.virsh("snapshot-list", "--name", f"vm-{vm.id}").strip() == ""

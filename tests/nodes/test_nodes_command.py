@@ -224,6 +224,13 @@ def test_it_says_of_which_image_it_has_another_file_than_the_one_that_is_kept(ba
     assert "lacks 2 things" in message
 
 
+def test_it_says_that_disks_are_gone(backend, worker):
+    NodeFactory(name="worker-01", images=(), strays={"diskless": ["692cdc80aabbccddee000001"]})
+    said = refusal("check", "worker-01")
+    assert "Note: The disk of the VM 692cdc80aabbccddee000001 is gone from the pool aiwm." in said
+    assert "1. Disks of VMs are gone from its pool: see the notes.\n" in said
+
+
 def test_it_says_that_another_node_is_the_same_machine(backend, worker):
     NodeFactory(name="worker-01", images=(), boot_id="boot")
     NodeFactory(name="worker-02", boot_id=backend.probe(node_ref(Node.objects.get())).boot_id)

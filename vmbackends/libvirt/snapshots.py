@@ -12,9 +12,10 @@ import time
 from enum import Enum
 
 import libvirt
+from lxml import etree
 
 from vmbackends.base import SnapshotSpec, VmSpec
-from vmbackends.errors import Untouched
+from vmbackends.errors import Refused, Untouched
 from vmbackends.libvirt import domains, names, qcow2, volumes
 from vmbackends.libvirt.errors import is_missing
 from vmbackends.libvirt.handles import Connection, Domain, DomainSnapshot, Pool, Volume
@@ -170,11 +171,28 @@ def delete(domain: Domain, snapshot: SnapshotSpec) -> None:
     """A call that waited for another worker's finds it gone."""
     try:
         found = _find(domain, snapshot)
+        if found is not None and _has_disks_that_went(domain, found):
+            # libvirt 9.0 would end with a segmentation fault. So it is to forget it, and take it back as the domain is
+            # now. Who is killed in between is followed by one who finds it on the disk alone.
+            found.delete(libvirt.VIR_DOMAIN_SNAPSHOT_DELETE_METADATA_ONLY)
+            remember(domain, snapshot)
+            found = _find(domain, snapshot)
+        if found is not None and _has_disks_that_went(domain, found):
+            raise Refused(f"The snapshot {snapshot.name!r} cannot be removed while the VM runs. Stop it first.")
         if found is not None:
             found.delete(0)
     except libvirt.libvirtError as e:
         if not is_missing(e):
             raise
+
+
+def _has_disks_that_went(domain: Domain, found: DomainSnapshot) -> bool:
+    """Whether it has disks that the guest that runs has not, as the seed that there was at the first boot."""
+    if not domain.isActive():
+        return False
+    live = etree.fromstring(domain.XMLDesc(0)).xpath("devices/disk/target/@dev")
+    then = etree.fromstring(found.getXMLDesc(0)).xpath("disks/disk/@name")
+    return not set(then) <= set(live)
 
 
 def _find(domain: Domain, snapshot: SnapshotSpec) -> DomainSnapshot | None:
