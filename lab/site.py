@@ -12,7 +12,6 @@ import sys
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from .guest import tiny
 from .node import Node
@@ -23,7 +22,9 @@ _ROOT = Path(__file__).resolve().parent.parent
 _IMAGE = "debian-12"
 # The nodes hide /dev/kvm, and are to have more than one VM on a machine of two cores.
 _EMULATES = ("--domain-type", "qemu", "--vcpu-overcommit", "8")
-_FIND = "import json; from nodes.models import Node"
+_LIST = (
+    "import json; from nodes.models import Node; print(json.dumps(list(Node.objects.values('uri', 'name', 'lost'))))"
+)
 
 
 def check_port(port: int) -> None:
@@ -61,8 +62,9 @@ def serve(nodes: Sequence[Node], port: int, workers: int) -> None:
 def _names(nodes: Sequence[Node]) -> list[str]:
     """What they are called on the site, to which they are added; without those that are marked lost there."""
     names = []
+    by_uri = {row["uri"]: row for row in json.loads(_read("shell", "--no-imports", "--command", _LIST))}
     for node in nodes:
-        known = _known(node)
+        known = by_uri.get(node.uri)
         if known is None:
             its_own = ("--hostname", node.name, "--segment", node.name)
             _do("nodes", "add", node.name, node.uri, *its_own, *_EMULATES)
@@ -71,12 +73,6 @@ def _names(nodes: Sequence[Node]) -> list[str]:
             continue
         names.append(known["name"] if known else node.name)
     return names
-
-
-def _known(node: Node) -> dict[str, Any] | None:
-    code = f"{_FIND}; print(json.dumps(Node.objects.filter(uri={node.uri!r}).values('name', 'lost').first()))"
-    found: dict[str, Any] | None = json.loads(_read("shell", "--no-imports", "--command", code))
-    return found
 
 
 def _keep_image(file: Path) -> None:

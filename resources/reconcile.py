@@ -7,7 +7,8 @@ left to it. No row is deleted, and no domain touched, because the two do not agr
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from math import inf
@@ -62,12 +63,8 @@ def sweep_all() -> None:
     nodes = list(Node.objects.all())
     for node in nodes:
         if node.lost:
-            try:
+            with _hiding_no_other(node, "a lost node could not be buried"):
                 bury(node)
-            except DatabaseError:
-                raise
-            except Exception:  # as in `sweep_nodes`
-                log.exception("a lost node could not be buried", extra={"node": node.name})
     sweep_nodes([node for node in nodes if not node.lost])
 
 
@@ -88,13 +85,20 @@ def sweep_nodes(nodes: Iterable[Node]) -> None:
     vms = VirtualMachine.objects.alive().filter(deployed=True, task=None).by_node(by_id.values())
     calls = {node.id: _look(node, vms[node.id]) for node in by_id.values()}
     for node_id, answer in _looks.all(calls):
-        try:
+        with _hiding_no_other(by_id[node_id], "sweep failed"):
             _settle_node(by_id[node_id], vms[node_id], answer)
-        except DatabaseError:
-            raise
-        except Exception:  # one node that nobody foresaw must not hide the others
-            log.exception("sweep failed", extra={"node": by_id[node_id].name})
         pulse.beat()
+
+
+@contextmanager
+def _hiding_no_other(node: Node, what: str) -> Iterator[None]:
+    """Around what is done for one node: a fault that nobody foresaw is logged, and the others are seen."""
+    try:
+        yield
+    except DatabaseError:
+        raise
+    except Exception:
+        log.exception(what, extra={"node": node.name})
 
 
 def _look(node: Node, vms: Sequence[VirtualMachine]) -> Callable[[], Observation]:

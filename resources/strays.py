@@ -60,7 +60,6 @@ def _keep(node: Node, found: dict[str, Any]) -> None:
         log.warning("not all of a node could be seen", extra={"node": node.name, "reason": " ".join(found["unseen"])})
     if found.keys() - {"unseen", "diskless"}:
         log.warning("a node has what no VM or image accounts for", extra={"node": node.name, **_counts(found)})
-
     if "diskless" in found:
         log.warning("disks of VMs are gone", extra={"node": node.name, "vms": found["diskless"]})
 
@@ -75,8 +74,7 @@ def _write(node: Node, look: bool) -> None:
 def _with_volumes(node: Node, unasked: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """And the volumes that were seen of strays before."""
     found = dict(unasked)
-    before = [node.strays.get("orphans", {}), *node.strays.get("elsewhere", {}).values()]
-    for vm_id, names in chain.from_iterable(found.items() for found in before):
+    for vm_id, names in chain.from_iterable(group.items() for group in _groups(node.strays)):
         volumes = [name for name in names if name != f"vm-{vm_id}"]
         if volumes:
             found[vm_id] = (*found.get(vm_id, ()), *volumes)
@@ -160,9 +158,13 @@ def _elsewhere(node: Node, orphans: dict[str, list[str]]) -> dict[str, dict[str,
 
 def _domains(found: Mapping[str, Any]) -> tuple[Any, ...]:
     """What of it changes when other domains are there."""
-    groups = [found.get("orphans", {}), *found.get("elsewhere", {}).values()]
-    ours = [vm_id for group in groups for vm_id, names in group.items() if f"vm-{vm_id}" in names]
+    ours = [vm_id for group in _groups(found) for vm_id, names in group.items() if f"vm-{vm_id}" in names]
     return found.get("foreign"), sorted(ours), found.get("cut")
+
+
+def _groups(found: Mapping[str, Any]) -> list[dict[str, list[str]]]:
+    """What is named as of VMs, of each kind by the VM's id."""
+    return [found.get("orphans", {}), *found.get("elsewhere", {}).values()]
 
 
 def _counts(found: Mapping[str, Any]) -> dict[str, int]:

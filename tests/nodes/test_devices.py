@@ -1,9 +1,7 @@
 """GPUs and addresses that domains have which no VM accounts for are given to no VM."""
 
-import threading
-
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from common.errors import Conflict
 from nodes import claims, devices, strays
@@ -12,6 +10,7 @@ from resources.recount import recount
 from tasks.models import Task, TaskStatus
 from tasks.worker import drain
 from tests.factories import GpuFactory, NodeFactory, OperatorFactory, UserFactory, VirtualMachineFactory
+from tests.nodes.beside import ONE_WRITES, beside
 from tests.nodes.keeping import keeping
 from vmbackends.base import Devices
 from vmbackends.errors import NodeUnreachable, Refused
@@ -229,7 +228,7 @@ def test_whose_networks_they_are_on_is_looked_at_anew_where_its_bridges_are_othe
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite lets one transaction write at a time")
+@ONE_WRITES
 @pytest.mark.parametrize("last", ["look", "give back"])
 def test_an_address_that_is_given_back_as_it_is_seen_at_such_a_domain_is_not_free(node, last):
     take()
@@ -241,7 +240,7 @@ def test_an_address_that_is_given_back_as_it_is_seen_at_such_a_domain_is_not_fre
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite lets one transaction write at a time")
+@ONE_WRITES
 @pytest.mark.parametrize("last", ["comes", "goes"])
 def test_an_address_whose_domain_moves_from_one_node_to_another_is_not_free(node, last):
     other = NodeFactory()
@@ -253,24 +252,7 @@ def test_an_address_whose_domain_moves_from_one_node_to_another_is_not_free(node
 
 def assert_ends_held(first, second):
     """Where the second is done while the first's transaction is open."""
-    done = []
-
-    def in_another_connection():
-        try:
-            second[0](*second[1:])
-            done.append(True)
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=in_another_connection)
-    with transaction.atomic():
-        block = transaction.get_connection().atomic_blocks[-1]
-        block._from_testcase = True  # see common.db
-        first[0](*first[1:])
-        thread.start()
-        thread.join(1)  # it waits, or is done
-    thread.join(20)
-    assert done == [True]
+    beside(lambda: first[0](*first[1:]), lambda: second[0](*second[1:]))
     assert recount() == []
     assert not may_be_taken()
 

@@ -1,11 +1,9 @@
 """A node that is marked lost, what is left alone of it, and what is given to nobody when it is back."""
 
 import importlib
-import threading
 
 import pytest
 from django.apps import apps
-from django.db import connection, transaction
 from django.test import override_settings
 from django.utils import timezone
 
@@ -33,6 +31,7 @@ from tests.factories import (
     static_network,
 )
 from tests.nodes import bodies
+from tests.nodes.beside import ONE_WRITES, beside
 from tests.nodes.keeping import KeepingBackend, keeping
 from vmbackends import get_backend
 from vmbackends.base import Capabilities, DomainState, Observation, Power
@@ -458,29 +457,6 @@ def test_one_that_is_taken_back_meanwhile_is_not_buried(backend, say, vm, node):
     assert Task.objects.get().is_open
 
 
-def beside(change, then):
-    """Do `then` while the transaction of `change` is open; it goes on when that has ended."""
-
-    def in_another_connection():
-        try:
-            then()
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=in_another_connection)
-    with transaction.atomic():
-        transaction.get_connection().atomic_blocks[-1]._from_testcase = True  # see common.db
-        change()
-        thread.start()
-        thread.join(1)
-        assert thread.is_alive()
-    thread.join(20)
-    assert not thread.is_alive()
-
-
-ONE_WRITES = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite lets one transaction write at a time")
-
-
 @pytest.mark.django_db(transaction=True)
 @ONE_WRITES
 def test_what_others_do_to_a_vm_as_it_is_buried_stands(backend, node, vm):
@@ -493,7 +469,7 @@ def test_what_others_do_to_a_vm_as_it_is_buried_stands(backend, node, vm):
         VirtualMachine.objects.filter(pk=vm.pk).update(task=task, status=Status.STOPPING)
         VirtualMachine.objects.filter(pk=other.pk).update(deployed=False, deleted_at=timezone.now())
 
-    beside(change, lambda: reconcile._bury_some(node, "is marked lost"))
+    assert beside(change, lambda: reconcile._bury_some(node, "is marked lost"))
     assert set(VirtualMachine.objects.values_list("status", flat=True)) == {Status.STOPPING, Status.RUNNING}
     assert not LogEntry.objects.filter(level="error").exists()
 
@@ -502,7 +478,7 @@ def test_what_others_do_to_a_vm_as_it_is_buried_stands(backend, node, vm):
 @ONE_WRITES
 def test_two_that_bury_at_once_say_it_once(backend, node, vm):
     Node.objects.update(lost=True)
-    beside(*[lambda: reconcile._bury_some(node, "is marked lost")] * 2)
+    assert beside(*[lambda: reconcile._bury_some(node, "is marked lost")] * 2)
     assert LogEntry.objects.filter(level="error").count() == 1
 
 

@@ -54,16 +54,14 @@ def reports(pool: Pool) -> tuple[ImageReport, ...]:
 def lost(pool: Pool) -> dict[str, int]:
     """Images that are gone from the pool, and of how many disks there they are the base."""
     there = {volume.name(): volume for volume in pool.listAllVolumes(0)}
-    folder = PurePosixPath(volumes.target_path(pool))
-    bases = [PurePosixPath(_base_if_told(volume) or "") for name, volume in there.items() if is_disk(name)]
-    names = [base.name for base in bases if base.parent == folder and base.name.startswith(IMAGE_PREFIX)]
-    return dict(Counter(name for name in names if name not in there))
+    bases = [_image_if_told(volume) for name, volume in there.items() if is_disk(name)]
+    return dict(Counter(base for base in bases if base is not None and base not in there))
 
 
-def _base_if_told(disk: Volume) -> str | None:
+def _image_if_told(disk: Volume) -> str | None:
     """A disk that cannot be looked at hides no other."""
     try:
-        return volumes.base_of(disk)
+        return volumes.image_of(disk)
     except libvirt.libvirtError as e:
         if is_transport(e):
             raise

@@ -172,18 +172,23 @@ def delete(domain: Domain, snapshot: SnapshotSpec) -> None:
     try:
         found = _find(domain, snapshot)
         if found is not None and _has_disks_that_went(domain, found):
-            # libvirt 9.0 would end with a segmentation fault. So it is to forget it, and take it back as the domain is
-            # now. Who is killed in between is followed by one who finds it on the disk alone.
-            found.delete(libvirt.VIR_DOMAIN_SNAPSHOT_DELETE_METADATA_ONLY)
-            remember(domain, snapshot)
-            found = _find(domain, snapshot)
-        if found is not None and _has_disks_that_went(domain, found):
-            raise Refused(f"The snapshot {snapshot.name!r} cannot be removed while the VM runs. Stop it first.")
+            found = _taken_back(domain, snapshot, found)
         if found is not None:
             found.delete(0)
     except libvirt.libvirtError as e:
         if not is_missing(e):
             raise
+
+
+def _taken_back(domain: Domain, snapshot: SnapshotSpec, found: DomainSnapshot) -> DomainSnapshot | None:
+    """Of the domain as it is now: libvirt 9.0 ends with a segmentation fault where it is to delete one that has disks
+    which the guest has not. Who is killed in between is followed by one who finds it on the disk alone."""
+    found.delete(libvirt.VIR_DOMAIN_SNAPSHOT_DELETE_METADATA_ONLY)
+    remember(domain, snapshot)
+    again = _find(domain, snapshot)
+    if again is not None and _has_disks_that_went(domain, again):
+        raise Refused(f"The snapshot {snapshot.name!r} cannot be removed while the VM runs. Stop it first.")
+    return again
 
 
 def _has_disks_that_went(domain: Domain, found: DomainSnapshot) -> bool:

@@ -77,11 +77,10 @@ def disk_of(pool: Pool, vm: VmSpec) -> Volume:
     disk = look_for(pool, disk_volume(vm.id))
     if disk is None:
         raise Untouched(f"The disk of {vm.name} is gone from its node. Ask an operator to put it back.")
-    base = PurePosixPath(base_of(disk) or "")
-    is_of_pool = base.name.startswith(IMAGE_PREFIX) and base.parent == PurePosixPath(disk.path()).parent
-    if is_of_pool and look_for(pool, base.name) is None:
+    image = image_of(disk)
+    if image is not None and look_for(pool, image) is None:
         raise Untouched(
-            f"The image {base.name}, of which the disk of {vm.name} is a clone, is gone from its node. Ask an operator "
+            f"The image {image}, of which the disk of {vm.name} is a clone, is gone from its node. Ask an operator "
             "to put it back."
         )
     return disk
@@ -89,12 +88,25 @@ def disk_of(pool: Pool, vm: VmSpec) -> Volume:
 
 def base_of(volume: Volume) -> str | None:
     """The path of what it is a clone of."""
+    return _paths(volume)[1]
+
+
+def image_of(disk: Volume) -> str | None:
+    """The image beside it that it is a clone of."""
+    path, base_path = (PurePosixPath(path or "") for path in _paths(disk))
+    is_image = base_path.name.startswith(IMAGE_PREFIX) and base_path.parent == path.parent
+    return base_path.name if is_image else None
+
+
+def _paths(volume: Volume) -> tuple[str | None, str | None]:
+    """Its own and its base's."""
     try:
-        return etree.fromstring(volume.XMLDesc(0)).findtext("backingStore/path")
+        description = etree.fromstring(volume.XMLDesc(0))
     except libvirt.libvirtError as e:
         if is_missing(e):
-            return None
+            return None, None
         raise
+    return description.findtext("target/path"), description.findtext("backingStore/path")
 
 
 def path_in(pool: Pool, name: str) -> str:
